@@ -1,0 +1,74 @@
+"""The one exception tree of Steadyframe: every error a user can meet, with the exit code it means.
+
+A message names the thing, the value and the fix. This file knows no stage and no library.
+"""
+
+from __future__ import annotations
+
+
+class SteadyframeError(Exception):
+    """Base of everything we raise on purpose; `exit_code` is what a command line that dies of it returns."""
+
+    exit_code = 1
+
+
+class ConfigError(SteadyframeError):
+    """A bad argument, setting, preset or job file: nothing could start."""
+
+    exit_code = 2
+
+
+class WeightsError(ConfigError):
+    """Model files are missing, of the wrong format (a pickle), or do not fit together."""
+
+
+class DeviceError(ConfigError):
+    """The device or the number of workers asked for is not there."""
+
+
+class StoreError(ConfigError):
+    """The store cannot be opened, read or written (permissions, no space, `memory://` shared by processes)."""
+
+
+class PlanError(ConfigError):
+    """The work as planned cannot fit (a whole-shot correction larger than a device, a window of no frames)."""
+
+
+class VideoError(SteadyframeError):
+    """This one video cannot be processed; others go on. Exit code 2 when it was the only one, else 3."""
+
+    exit_code = 2
+
+
+class UnreadableVideo(VideoError):
+    """Missing, not a video, without a video stream, or without one decodable frame."""
+
+
+class DamagedVideo(VideoError):
+    """Truncated or corrupt in the middle."""
+
+
+class UnsupportedVideo(VideoError):
+    """Readable, but of a kind we refuse with a sentence (HDR without a choice, interlaced, size change)."""
+
+
+class VideoTooLarge(VideoError):
+    """Over a limit on pixels, frames, duration or bytes, checked before decoding."""
+
+
+class WorkerLost(SteadyframeError):
+    """Workers died more often than the recovery budget allows without progress."""
+
+
+class NumericsError(SteadyframeError):
+    """A NaN or Inf appeared in latents: the result would be garbage, so it is not written."""
+
+
+class LeaseLost(SteadyframeError):
+    """Another run took over this key; what we computed since is not committed."""
+
+
+class Interrupted(SteadyframeError):
+    """The user or the system asked to stop; committed work stays and the same command resumes."""
+
+    exit_code = 130

@@ -1,0 +1,171 @@
+"""Strict models of a job: what the CLI, a YAML file, a preset and the Prefect form all end up as.
+
+Strict means: unknown keys are errors. The form's looser twin is `configs.form`. No I/O here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
+Start = Literal["noise", "noised", "inverted"]
+Noise = Literal["fixed", "per_frame"]
+Operator = Literal["mean", "confidence"]
+ControlKind = Literal["latents+softedge", "softedge", "tile", "depth"]
+
+
+class Strict(BaseModel):
+    """Frozen, and refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ControlConfig(Strict):
+    """One ControlNet: which control image it is fed, and how strongly."""
+
+    kind: ControlKind = Field("softedge", description="what is computed from the source frames")
+    model: str = Field("controlnet", description="folder inside the model, local path or hub id")
+    revision: str | None = Field(None, description="commit of a hub id; required for hub ids")
+    scale: float = Field(1.0, ge=0.0, le=2.0)
+    path: str | None = Field(None, description="folder of PNG files, one per frame, for kind 'depth'")
+
+
+class ModelConfig(Strict):
+    """Which weights, where from, and in what arithmetic."""
+
+    path: str = Field("pocket", description="'pocket', 'dry', a diffusers folder, or a hub id")
+    revision: str | None = Field(None, description="commit of a hub id; required for hub ids")
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    controls: tuple[ControlConfig, ...] = ()
+    loras: tuple[str, ...] = ()
+    vae_slicing: bool = False
+    vae_tiling: bool = False
+    threads_per_call: int = Field(1, ge=1, le=64)
+    dry_delay: float = Field(0.0, ge=0.0, description="seconds per call of the 'dry' backbone")
+
+
+class WindowConfig(Strict):
+    """The unit of one model call."""
+
+    size: int = Field(8, ge=1, le=64, description="frames")
+
+
+class AttentionConfig(Strict):
+    """Which frames each frame's self-attention sees: offsets ('0', '-1', '+1', '-2' ...) and 'first'."""
+
+    pattern: tuple[str, ...] = ("first", "-1", "0")
+
+    @field_validator("pattern", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        items = value.split(",") if isinstance(value, str) else value
+        return [str(v).strip() for v in items] if isinstance(items, (list, tuple)) else items
+
+    @field_validator("pattern")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for item in value:
+            if item != "first" and not item.lstrip("+-").isdigit():
+                raise ValueError(
+                    f"each part must be 'first' or a frame offset such as -1, 0, +1; got {item!r}"
+                )
+        if not value:
+            raise ValueError("needs at least one part, e.g. 0")
+        return value
+
+
+class DeflickerConfig(Strict):
+    """Patch-blending deflicker inside the loop and after decoding (DiffSynth, FastBlend)."""
+
+    enabled: bool = True
+    steps: tuple[Fraction, ...] = Field(
+        (0.5, 0.75, 1.0), description="fractions of the schedule; 1.0 is the last step"
+    )
+    window: int = Field(4, ge=0, le=64, description="frames either side that are blended")
+    operator: Operator = "mean"
+    patch: Literal[5, 7] = 5
+    vae_residual: bool = True
+    post: bool = Field(False, description="the same filter once more on the decoded frames")
+    seed: int = 0
+
+    @property
+    def filters_after(self) -> bool:
+        """Whether the filter runs once more on the decoded frames."""
+        return self.enabled and self.post and self.window > 0
+
+
+class OutputConfig(Strict):
+    """The file that comes out."""
+
+    codec: Literal["libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1"] = "libx264"
+    crf: int = Field(18, ge=0, le=63)
+    bits: Literal[8, 10] = 8
+    container: Literal["auto", "mp4", "mkv"] = "auto"
+
+
+class InputConfig(Strict):
+    """How sources with choices to make are read, and the limits checked before decoding."""
+
+    hdr: Literal["refuse", "tonemap"] = "refuse"
+    interlaced: Literal["refuse", "deinterlace"] = "refuse"
+    damaged: Literal["refuse", "keep"] = Field("refuse", description="keep: process the frames that decode")
+    max_pixels: int = Field(3840 * 2160, ge=1)
+    max_frames: int = Field(100_000, ge=1)
+    max_seconds: float = Field(4 * 3600.0, gt=0)
+    frames: tuple[int, int] | None = Field(None, description="only frames [first, last) of the clip")
+
+
+class InversionConfig(Strict):
+    """DDIM inversion of the source (for `start: inverted`)."""
+
+    num_inference_steps: int = Field(20, ge=1, le=1000)
+    fixed_point: int = Field(0, ge=0, le=20, description="extra passes per step; 0 is naive")
+    keep: str = Field("last", pattern=r"^(last|all|every_[1-9][0-9]*)$")
+
+
+class ReportConfig(Strict):
+    """What the report measures beside the result."""
+
+    arms: tuple[Literal["control", "post"], ...] = Field(
+        (), description="control arms rendered beside the result"
+    )
+    max_megabytes: float = Field(8.0, gt=0)
+
+
+class RestyleJob(Strict):
+    """Restyle videos by text and controls, without flicker."""
+
+    method: Literal["restyle"] = "restyle"
+    sources: tuple[str, ...] = Field(
+        ("demo",), description="files, folders or URLs; 'demo' is the built-in clip"
+    )
+    out: str = "steadyframe-out"
+    prompt: str | None = None
+    negative_prompt: str = ""
+    style: str | None = None
+    model: ModelConfig = ModelConfig()
+    num_inference_steps: int = Field(10, ge=1, le=1000)
+    guidance_scale: float = Field(2.0, ge=1.0, le=50.0)
+    strength: float = Field(1.0, gt=0.0, le=1.0)
+    seed: int = Field(0, ge=0, lt=2**63)
+    start: Start = "noise"
+    noise: Noise = "fixed"
+    working_size: int = Field(256, ge=32, le=4096, description="long side in pixels while denoising")
+    window: WindowConfig = WindowConfig()
+    attention: AttentionConfig = AttentionConfig()
+    deflicker: DeflickerConfig = DeflickerConfig()
+    inversion: InversionConfig = InversionConfig()
+    input: InputConfig = InputConfig()
+    output: OutputConfig = OutputConfig()
+    report: ReportConfig = ReportConfig()
+    commit_every: int = Field(1, ge=1, description="steps between commits of latents; in no key")
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> RestyleJob:
+        if not self.prompt and not self.style:
+            raise ValueError("give at least one of `prompt` and `style`")
+        if self.start == "inverted" and self.strength != 1.0:
+            raise ValueError(f"strength must be 1.0 with start=inverted, got {self.strength}")
+        return self

@@ -1,0 +1,50 @@
+"""Names of output files: `<stem>--<style or prompt slug>--<key8>.<ext>`, and never outside the output folder.
+
+Pure strings; creates nothing and looks at no disk.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+_SLUG_LENGTH = 40
+_STEM_LENGTH = 80
+
+
+def slug(text: str) -> str:
+    """Return lower-case words joined by '-', at most 40 characters, never empty ('untitled')."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii").lower()
+    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    if len(words) > _SLUG_LENGTH:
+        words = words[:_SLUG_LENGTH].rsplit("-", 1)[0]
+    return words or "untitled"
+
+
+def output_name(source: str, *, style: str | None, prompt: str | None, key: str, ext: str) -> str:
+    """Return the file name of a source's result; the style names it where there is one, else the prompt."""
+    return f"{_stem(source)}--{slug(style or prompt or '')}--{key[:8]}.{ext.lstrip('.')}"
+
+
+def output_relative(
+    source: str, relative: str, *, style: str | None, prompt: str | None, key: str, ext: str
+) -> str:
+    """Return the result's path below the output folder, '/'-joined, inside the source's `relative` folder.
+
+    Parts that would leave the folder ('..', a drive, a leading '/') are dropped.
+    """
+    name = output_name(source, style=style, prompt=prompt, key=key, ext=ext)
+    parts = [_safe(part) for part in re.split(r"[\\/]+", relative)]
+    return str(PurePosixPath(*(part for part in parts if part), name))
+
+
+def _stem(source: str) -> str:
+    tail = re.split(r"[\\/]+", re.split(r"[?#]", source)[0] if "://" in source else source)[-1]
+    return _safe(tail.rsplit(".", 1)[0] if "." in tail[1:] else tail)[:_STEM_LENGTH] or "video"
+
+
+def _safe(part: str) -> str:
+    """One path part without separators, control characters or a leading dot or dash; '' for '.' and '..'."""
+    printable = "".join("_" if unicodedata.category(c)[0] == "C" or c in '/\\:*?"<>|' else c for c in part)
+    return printable.strip().lstrip(".-").rstrip(". ")

@@ -1,0 +1,215 @@
+"""From preset, job file, `--set` and flags to one strict job; remembers where each value came from.
+
+Precedence: defaults < preset < `--config` < `--set` < flags. Reads the job file and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from configs.errors import ConfigError
+from configs.job import RestyleJob
+from configs.job_errors import dotted, sentences
+from configs.keys import Loc, field_at, text_to_value
+from configs.pins import check_job
+from configs.presets import DEFAULT_PRESET, load_preset
+
+SHORT_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "steps": "num_inference_steps",
+        "guidance": "guidance_scale",
+        "size": "working_size",
+        "window": "window.size",
+        "deflicker": "deflicker.enabled",
+        "attention": "attention.pattern",
+        "model": "model.path",
+        "codec": "output.codec",
+        "crf": "output.crf",
+    }
+)
+
+
+class Layers:
+    """Nested job keys gathered layer by layer; a later layer wins, and every leaf knows its origin."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.origins: dict[Loc, str] = {}
+
+    def merge(self, values: Mapping[str, Any], origins: Mapping[Loc, str], default_origin: str) -> None:
+        """Put nested `values` on top; lists replace lists whole."""
+        self._merge(self.values, values, (), origins, default_origin)
+
+    def put(self, path: Loc, value: Any, origin: str) -> None:
+        """Put one value at a path; a number in the path is a place in a list that is already there."""
+        here: Any = self.values
+        for depth, part in enumerate(path[:-1]):
+            if isinstance(here, list):
+                here = self._item(here, part, path, origin)
+                continue
+            following = here.get(part)
+            if not isinstance(following, (dict, list)):
+                following = {}
+            # our own copy: a preset's list must not change under the next job
+            here[part] = list(following) if isinstance(following, list) else dict(following)
+            here = here[part]
+            self.origins[path[: depth + 1]] = origin
+        if isinstance(here, list):
+            self._item(here, path[-1], path, origin)
+            here[int(path[-1])] = value
+        else:
+            here[path[-1]] = value
+        self._forget_below(path)
+        self.origins[path] = origin
+
+    @staticmethod
+    def _item(items: list[Any], part: str | int, path: Loc, origin: str) -> Any:
+        if not str(part).isdigit() or int(part) >= len(items):
+            raise ConfigError(
+                f"{dotted(path)}: {part!r} is no place in a list of {len(items)}; "
+                f"count from 0, or set the whole list ({origin})"
+            )
+        index = int(part)
+        if isinstance(items[index], dict):
+            items[index] = dict(items[index])
+        return items[index]
+
+    def _merge(
+        self,
+        into: dict[str, Any],
+        values: Mapping[str, Any],
+        at: Loc,
+        origins: Mapping[Loc, str],
+        default: str,
+    ) -> None:
+        for key, value in values.items():
+            path = (*at, str(key))
+            self.origins[path] = origins.get(path, default)
+            if isinstance(value, Mapping):
+                below = into.get(str(key))
+                into[str(key)] = dict(below) if isinstance(below, dict) else {}
+                self._merge(into[str(key)], value, path, origins, default)
+            else:
+                into[str(key)] = value
+                self._forget_below(path)
+                self.origins.update({loc: name for loc, name in origins.items() if loc[: len(path)] == path})
+
+    def _forget_below(self, path: Loc) -> None:
+        for loc in [loc for loc in self.origins if len(loc) > len(path) and loc[: len(path)] == path]:
+            del self.origins[loc]
+
+
+def build_job(
+    preset: str | None = None,
+    config_path: str | Path | None = None,
+    sets: Sequence[str] = (),
+    flags: Mapping[str, Any] = MappingProxyType({}),
+) -> RestyleJob:
+    """Build the strict job from all layers.
+
+    `sets` are `key=value` texts with YAML values and dotted keys; `flags` maps dotted keys to values, None
+    meaning not given. A job file may name its preset (`preset: sd15`), which `preset` overrides. Errors:
+    ConfigError, one line per problem with key, rule, value and origin, e.g. `guidance_scale must be >= 1,
+    got 0.3 (job.yaml:12)`.
+    """
+    values, lines, label = _read_config(Path(config_path)) if config_path is not None else ({}, {}, "")
+    named = values.pop("preset", None)
+    if named is not None and not isinstance(named, str):
+        raise ConfigError(f"preset must be a name, got {named!r} ({lines.get(('preset',), label)})")
+    name = preset or named or DEFAULT_PRESET
+    layers = Layers()
+    layers.merge(load_preset(name), {}, f"preset {name}")
+    layers.merge(values, lines, label)
+    for text in sets:
+        path, value = parse_set(text)
+        layers.put(path, value, f"--set {text.split('=', 1)[0].strip()}")
+    for key, value in flags.items():
+        if value is not None:
+            layers.put(tuple(key.split(".")), value, f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
+    return strict_job(layers.values, layers.origins)
+
+
+def strict_job(values: Mapping[str, Any], origins: Mapping[Loc, str] = MappingProxyType({})) -> RestyleJob:
+    """Validate nested keys as a job. Errors: ConfigError, one line per problem."""
+    try:
+        job = RestyleJob.model_validate(dict(values))
+    except ValidationError as error:
+        raise ConfigError("\n".join(sentences(error, RestyleJob, origins))) from None
+    check_job(job, origins)
+    return job
+
+
+def parse_set(text: str) -> tuple[Loc, Any]:
+    """Split `a.b=c` into the path and the YAML-typed value, typed by the field where YAML guesses wrong.
+
+    `prompt=1984` stays text, `deflicker.steps=0.5,1.0` is a list. Errors: ConfigError.
+    """
+    key, sign, raw = text.partition("=")
+    key = key.strip()
+    if not sign or not key or not all(key.split(".")):
+        raise ConfigError(
+            f"--set needs key=value, got {text!r}; e.g. --set guidance_scale=3 or --set output.crf=20"
+        )
+    try:
+        value = yaml.safe_load(raw)
+    except yaml.YAMLError as error:
+        if field_at(RestyleJob, tuple(key.split("."))) is not str:
+            raise ConfigError(f"--set {key}: {raw!r} is not a YAML value: {_first_line(error)}") from None
+        value = raw
+    if key in SHORT_KEYS and not isinstance(value, dict):
+        key = SHORT_KEYS[key]
+    path: Loc = tuple(key.split("."))
+    return path, text_to_value(raw, value, field_at(RestyleJob, path))
+
+
+def _read_config(path: Path) -> tuple[dict[str, Any], dict[Loc, str], str]:
+    """Values, the origin (`job.yaml:12`) of every key, and the file's short name."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(
+            f"--config {path}: cannot be read ({reason}); give a YAML file of job keys"
+        ) from None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--config {path}: is not valid YAML: {_first_line(error)}") from None
+    if values is None:
+        return {}, {}, path.name
+    if not isinstance(values, dict):
+        raise ConfigError(f"--config {path}: must be a mapping of job keys, got a {type(values).__name__}")
+    origins: dict[Loc, str] = {}
+    _lines(node, (), path.name, origins)
+    return values, origins, path.name
+
+
+def _lines(node: yaml.Node | None, at: Loc, name: str, origins: dict[Loc, str]) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            where = f"{name}:{key.start_mark.line + 1}"
+            if key.value in seen:
+                raise ConfigError(f"{dotted((*at, key.value))} is given twice; keep one ({where})")
+            seen.add(key.value)
+            origins[(*at, key.value)] = where
+            _lines(value, (*at, key.value), name, origins)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            origins[(*at, index)] = f"{name}:{value.start_mark.line + 1}"
+            _lines(value, (*at, index), name, origins)
+
+
+def _first_line(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return (
+            f"{error.problem} at line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+        )
+    return str(error).splitlines()[0]

@@ -1,0 +1,63 @@
+"""Checks of a whole job that need more than one field: styles exist, and hub models are pinned to a commit.
+
+The only thing it looks at on disk is whether a model path is a folder.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from configs.errors import ConfigError
+from configs.job import RestyleJob
+from configs.job_errors import origin_of
+from configs.keys import Loc
+from configs.presets import check_style
+
+BUILT_IN = ("pocket", "dry")
+_HUB_ID = re.compile(r"^[\w][\w.-]*/[\w.-]+$")
+_COMMIT = re.compile(r"^[0-9a-f]{40}$")
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether a model path names a hub repository: `owner/name`, and no such folder here."""
+    return path not in BUILT_IN and bool(_HUB_ID.match(path)) and not Path(path).is_dir()
+
+
+def check_job(job: RestyleJob, origins: Mapping[Loc, str] = MappingProxyType({})) -> None:
+    """Refuse an unknown style and every hub model without a commit. Errors: ConfigError."""
+    if job.style is not None:
+        try:
+            check_style(job.style)
+        except ConfigError as error:
+            raise ConfigError(f"{error}{origin_of(('style',), origins)}") from None
+    problems = list(_unpinned("model", "path", job.model.path, job.model.revision, origins))
+    for index, control in enumerate(job.model.controls):
+        place = f"model.controls.{index}"
+        problems += _unpinned(place, "model", control.model, control.revision, origins)
+        if control.kind == "depth" and not control.path:
+            problems.append(
+                f"{place}.path is missing: kind depth needs a folder of PNG files, one per frame; "
+                f"give --set {place}.path=FOLDER{origin_of(('model', 'controls', index), origins)}"
+            )
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _unpinned(place: str, key: str, path: str, revision: str | None, origins: Mapping[Loc, str]) -> list[str]:
+    if not is_hub_id(path):
+        return []
+    where = origin_of((*(int(p) if p.isdigit() else p for p in place.split(".")), key), origins)
+    if revision is None:
+        return [
+            f"{place}.{key} {path!r} is a hub model without a pinned commit: give "
+            f"--set {place}.revision=<40-digit commit>, or --set {place}.{key}=<local folder>{where}"
+        ]
+    if not _COMMIT.match(revision):
+        return [
+            f"{place}.revision must be a full commit of 40 hex digits (a branch or tag can move), "
+            f"got {revision!r}{origin_of((*place.split('.'), 'revision'), origins)}"
+        ]
+    return []

@@ -1,0 +1,75 @@
+"""Settings of this machine and user, from STEADYFRAME_*: where things are kept, not what is computed.
+
+Nothing in here may change a bit of a result, so nothing in here is part of a key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_dir, user_state_dir
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from configs.errors import ConfigError
+from configs.presets import nearest
+
+PREFIX = "STEADYFRAME_"
+
+
+class Settings(BaseSettings):
+    """The environment's part of a run; command-line flags go before it.
+
+    `workers` None means one per GPU, else one per core; 0 computes in this process.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    store: str = Field(
+        default_factory=lambda: str(Path(user_data_dir("steadyframe", appauthor=False)) / "store"),
+        description="fsspec URL or folder of the artifact store",
+    )
+    workers: int | None = Field(None, ge=0, le=1024, description="0 = in this process")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    ray_address: str | None = Field(None, description="address of a running Ray cluster; empty starts one")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    server_dir: Path = Field(
+        default_factory=lambda: Path(user_state_dir("steadyframe", appauthor=False)) / "server",
+        description="database, port and log of the local Prefect server",
+    )
+    server_timeout: float = Field(90.0, gt=0, description="seconds to wait for the local server to answer")
+    temp_dir: Path | None = Field(None, description="for half-written outputs; empty = beside them")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("device")
+    @classmethod
+    def _device(cls, value: str) -> str:
+        return check_device(value)
+
+
+def check_device(value: str) -> str:
+    """Return the device name, or raise ValueError with what is allowed (whether it exists is asked later)."""
+    name, _, index = value.partition(":")
+    if name not in {"auto", "cpu", "cuda"} or (index and (name != "cuda" or not index.isdigit())):
+        raise ValueError(
+            f"must be auto, cpu, cuda or cuda:N, got {value!r}{nearest(value, ('auto', 'cpu', 'cuda'))}"
+        )
+    return value
+
+
+def load_settings() -> Settings:
+    """Read the environment. Errors: ConfigError that names the variable, its value and what is allowed."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            name = PREFIX + "_".join(str(part) for part in item["loc"]).upper()
+            said = str(item.get("ctx", {}).get("error", item["msg"]))
+            lines.append(f"{name}: {said}" if "got" in said else f"{name}: {said}, got {item['input']!r}")
+        raise ConfigError("\n".join(lines)) from None

@@ -1,0 +1,207 @@
+"""`restyle(job)`: the whole of Steadyframe as one call, for the command line and for Python.
+
+Opens what a run needs (store, engines, Prefect server), runs every source as a flow run of its own, and
+returns what `--json` prints. One failed video never stops the others. Knows no stage and no argument
+parser.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from configs.errors import ConfigError, Interrupted, SteadyframeError
+from configs.job import RestyleJob
+from configs.settings import load_settings
+from flows import records
+from flows.result import ErrorEntry, JobResult
+from flows.sources import Source, expand
+from tasks.run import Progress, Run, VideoResult, silent
+
+if TYPE_CHECKING:
+    from tasks.engine.pool import EnginePool
+    from tasks.store import Store
+
+QUIET_ENVIRONMENT = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+log = logging.getLogger("steadyframe")
+
+
+@dataclass
+class Tally:
+    """What became of the sources of a job so far; survives the exception that ends the loop."""
+
+    videos: list[VideoResult] = field(default_factory=list)
+    errors: list[ErrorEntry] = field(default_factory=list)
+
+    def result(self, job_id: str, job: RestyleJob) -> JobResult:
+        """The tally as the JSON contract has it."""
+        return JobResult.gather(job_id, job.method, self.videos, self.errors)
+
+
+def restyle(
+    job: RestyleJob,
+    *,
+    store: str | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    observe: Callable[[Progress], None] = silent,
+) -> JobResult:
+    """Restyle every source of `job` and return outputs, stages and errors.
+
+    `store` is an fsspec URL (default: the user's), `workers` the number of Ray actors (default: one per
+    GPU, else one per core; 0 computes in this process), `device` one of auto, cpu, cuda[:N]. Raises
+    `ConfigError` when nothing could start (store, device, sources); later errors are in the result. Ctrl-C
+    and SIGTERM end it with status `interrupted`; the same call resumes.
+    """
+    job_id, tally = records.new_job_id(), Tally()
+    opened: Store | None = None
+    with ExitStack() as stack:
+        stack.enter_context(_quiet())
+        stack.enter_context(interrupt_on_sigterm())
+        try:
+            opened, engines = stack.enter_context(resources(store, workers, device))
+            records.write_job(opened, job_id, job)
+            sources = expand(job.sources)
+            if any(source.error is None for source in sources):
+                stack.enter_context(_served())
+            run_sources(job, sources, opened, engines, observe, tally, stoppable=True)
+        except KeyboardInterrupt as stop:  # between two videos, or while things were being opened
+            tally.errors.append(ErrorEntry.of(stop))
+        result = tally.result(job_id, job)
+        if opened is not None:
+            records.write_result(opened, result)
+    return result
+
+
+def run_sources(
+    job: RestyleJob,
+    sources: Sequence[Source],
+    store: Store,
+    engines: EnginePool,
+    observe: Callable[[Progress], None],
+    tally: Tally,
+    stoppable: bool,
+) -> None:
+    """Run every source as a flow run of its own and note in `tally` what became of it.
+
+    A video that fails is noted and the next begins; an interruption is noted and ends the loop.
+    """
+    from flows.video import restyle_one
+
+    for source in sources:
+        if source.error is not None:
+            tally.errors.append(ErrorEntry.of(source.error, source.uri))
+            continue
+        run = Run(job, source.uri, store, engines, source.relative, observe)
+        try:
+            tally.videos.append(restyle_one(run, stoppable=stoppable))
+        except (Interrupted, KeyboardInterrupt) as stop:
+            tally.errors.append(ErrorEntry.of(stop, source.uri))
+            return
+        except SteadyframeError as error:
+            tally.errors.append(ErrorEntry.of(error, source.uri))
+        except Exception as error:  # our fault, and no reason to leave the other videos undone
+            log.debug("unexpected error on %s", source.uri, exc_info=True)
+            tally.errors.append(ErrorEntry.of(error, source.uri))
+
+
+@contextmanager
+def resources(
+    store: str | None, workers: int | None, device: str | None
+) -> Iterator[tuple[Store, EnginePool]]:
+    """Open the store and the engines that arguments, then settings, then this machine decide; close the
+    engines.
+    """
+    from tasks.engine.pool import EnginePool
+    from tasks.store import Store
+
+    settings = load_settings()
+    workers = (
+        default_workers()
+        if (workers := settings.workers if workers is None else workers) is None
+        else workers
+    )
+    if workers < 0:
+        raise ConfigError(f"workers must be 0 (in this process) or more, got {workers}")
+    opened = Store.open(store or settings.store, workers=workers)
+    with EnginePool(opened.url, workers, device or settings.device, settings.ray_address) as engines:
+        yield opened, engines
+
+
+def set_environment(variables: Mapping[str, str]) -> None:
+    """Set environment variables that the user has not set; our child processes inherit them."""
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
+
+
+def default_workers() -> int:
+    """One per GPU, else one per core this process may use."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.device_count()
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _served() -> Iterator[str]:
+    from flows.server import local_api
+
+    with local_api() as url:
+        yield url
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Prefect off the console (its records go to its server) and telemetry off altogether."""
+    set_environment(QUIET_ENVIRONMENT)
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    loggers = [
+        logging.getLogger(),
+        *(x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger)),
+    ]
+    consoles = {
+        h: h.level for logger in loggers for h in logger.handlers if isinstance(h, PrefectConsoleHandler)
+    }
+    for console in consoles:
+        console.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for console, level in consoles.items():
+            console.setLevel(level)
+
+
+@contextmanager
+def interrupt_on_sigterm() -> Iterator[None]:
+    """Make SIGTERM raise KeyboardInterrupt for the block, so that `finally` runs and a result is still
+    written.
+
+    Prefect's flow engine installs its own handler inside a run and, on the way out, sends the signal again
+    to the one it found: with the default there, the process would die before its clean-up.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt("SIGTERM")
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,117 @@
+"""Options that several commands share, and the job and the resources they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from configs.job import RestyleJob
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_JSON = click.option(
+    "--json", "as_json", is_flag=True, expose_value=False, help="Print exactly one JSON object on stdout."
+)
+_STORE = click.option(
+    "--store", metavar="URL", help="Folder or fsspec URL of the store. [default: user data folder]"
+)
+
+
+def json_option(function: Function) -> Function:
+    """Add `--json` (the command line itself acts on it)."""
+    return _JSON(function)
+
+
+def store_option(function: Function) -> Function:
+    """Add `--store`."""
+    return _STORE(function)
+
+
+def job_options(function: Function) -> Function:
+    """Add what describes a job."""
+    for option in reversed(
+        (
+            click.option("--out", metavar="DIR", help="Folder for the results. [default: steadyframe-out]"),
+            click.option("--prompt", metavar="TEXT", help="What the pictures show."),
+            click.option("--style", metavar="NAME", help="A named look; see steadyframe styles."),
+            click.option("--preset", metavar="NAME", help="Where settings start from. [default: pocket]"),
+            click.option("--config", metavar="FILE", help="A YAML file of job keys."),
+            click.option(
+                "--set", "sets", metavar="KEY=VALUE", multiple=True, help="One key of the job; may repeat."
+            ),
+            click.option("--seed", metavar="N", type=int, help="Another seed, another picture."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def resource_options(function: Function) -> Function:
+    """Add what says where to compute and keep things."""
+    for option in reversed(
+        (
+            _STORE,
+            click.option(
+                "--workers",
+                metavar="N",
+                type=int,
+                help="Processes; 0 = in this one. [default: per GPU or core]",
+            ),
+            click.option("--device", metavar="D", help="auto, cpu, cuda or cuda:N."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def job_of(
+    sources: tuple[str, ...],
+    *,
+    out: str | None,
+    prompt: str | None,
+    style: str | None,
+    preset: str | None,
+    config: str | None,
+    sets: tuple[str, ...],
+    seed: int | None,
+) -> RestyleJob:
+    """Build the job that the options describe. Errors: ConfigError, also when no source is named anywhere."""
+    from configs.errors import ConfigError
+    from configs.overrides import build_job
+
+    flags = {"sources": sources or None, "out": out, "prompt": prompt, "style": style, "seed": seed}
+    job = build_job(preset, Path(config) if config else None, sets, flags)
+    if "sources" not in job.model_fields_set:
+        raise ConfigError(
+            "no source given: name at least one file, folder or URL, or `demo` for the built-in clip"
+        )
+    return job
+
+
+def resources_of(store: str | None, workers: int | None, device: str | None) -> dict[str, Any]:
+    """Check and complete store, workers and device from STEADYFRAME_*. Errors: ConfigError."""
+    from configs.errors import ConfigError, DeviceError
+    from configs.settings import check_device, load_settings
+
+    settings = load_settings()
+    if workers is not None and workers < 0:
+        raise ConfigError(f"--workers must be >= 0 (0 computes in this process), got {workers}")
+    try:
+        chosen = check_device(device or settings.device)
+    except ValueError as error:
+        raise DeviceError(f"--device {error}") from None
+    return {
+        "store": store or settings.store,
+        "workers": settings.workers if workers is None else workers,
+        "device": chosen,
+    }
+
+
+def store_url(store: str | None) -> str:
+    """Return the store a command looks into."""
+    from configs.settings import load_settings
+
+    return store or load_settings().store

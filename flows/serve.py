@@ -1,0 +1,79 @@
+"""`steadyframe serve`: server, UI, run form and a worker in one command on the loopback, until Ctrl-C.
+
+Runs started from the form or by a schedule are child processes, one at a time by default (they share the
+machine). A long-lived installation uses `infra/prefect.yaml` and a process work pool instead. Knows no
+stage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import psutil
+
+from flows.api import QUIET_ENVIRONMENT, interrupt_on_sigterm, set_environment
+from flows.server import local_api
+
+STOP_SECONDS = 20.0  # a run that is told to stop closes its engines first
+
+log = logging.getLogger("steadyframe")
+
+
+def serve(announce: Callable[[str], None], limit: int = 1) -> None:
+    """Serve until Ctrl-C or SIGTERM; afterwards no process that was started here is left.
+
+    `announce` is told where the UI and the run form are once runs are picked up; `limit` runs go at the
+    same time. Raises `SteadyframeError` when the server does not start.
+    """
+    set_environment(QUIET_ENVIRONMENT)
+    try:
+        with interrupt_on_sigterm(), local_api() as url:
+            try:
+                asyncio.run(_work(url, announce, limit))
+            finally:
+                _end_children()
+    except KeyboardInterrupt:
+        announce("stopped; interrupted runs resume when they are run again")
+
+
+async def _work(url: str, announce: Callable[[str], None], limit: int) -> None:
+    """Register the deployment and pick up its runs for ever."""
+    from prefect.deployments.runner import EntrypointType
+    from prefect.runner import Runner
+
+    from flows.deploy import restyle
+
+    # Module path: the runs import the installed package, wherever `serve` was typed.
+    deployment = await restyle.ato_deployment(
+        "default", entrypoint_type=EntrypointType.MODULE_PATH, tags=["steadyframe"]
+    )
+    runner = Runner(name="steadyframe", limit=limit, query_seconds=2)
+    deployment_id = await runner.aadd_deployment(deployment)
+    page = url.removesuffix("/api")
+    announce(f"UI:       {page}")
+    announce(f"Run form: {page}/deployments/deployment/{deployment_id}/run")
+    announce("Ctrl-C stops everything")
+    await runner.start()
+
+
+def _end_children() -> None:
+    """End what the runner left running: it stops looking after its runs when it is cancelled itself."""
+    children = [c for c in psutil.Process().children() if "flows.server" not in _command(c)]
+    for child in children:
+        try:
+            child.terminate()
+        except psutil.NoSuchProcess:
+            continue
+    for child in psutil.wait_procs(children, STOP_SECONDS)[1]:
+        log.warning("run in process %s did not stop in %.0f s and was killed", child.pid, STOP_SECONDS)
+        for process in [*child.children(recursive=True), child]:
+            process.kill()
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []

@@ -1,0 +1,160 @@
+"""One video as one Prefect flow run, its stages as task runs that say Reused when the store had them.
+
+The work is `tasks.pipeline.restyle_video`, called in this process and thread; Prefect shows it and decides
+nothing but to try a stage again after a passing fault of the storage. What resumes is the store's business,
+not Prefect's.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.exceptions import TerminationSignal
+from prefect.states import Cancelled, Completed, Failed
+
+from configs.errors import Interrupted, SteadyframeError
+from flows import artifacts
+from flows.progress import Watch
+from tasks import pipeline
+from tasks.ref import Ref
+from tasks.run import Run, VideoResult
+
+RETRY_DELAYS = [1.0, 5.0, 15.0]
+_PASSING = {errno.EIO, errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR}
+
+
+@dataclass
+class _Kept:
+    """What a flow or task run leaves for its caller beside its state: Prefect would copy or persist it."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+def restyle_one(run: Run, stoppable: bool = False) -> VideoResult:
+    """Restyle the video of `run` in a flow run of its own and return what the pipeline returned.
+
+    Raises what the pipeline raised (`SteadyframeError`, `Interrupted`, or a fault of ours), after the flow
+    run shows it. `stoppable`: Ctrl-C or SIGTERM end the flow run as Cancelled and raise `Interrupted`;
+    otherwise (under a Prefect worker, which has its own protocol for that) they pass through.
+    """
+    kept = _Kept()
+
+    @flow(
+        name="restyle-video",
+        flow_run_name=title(run),
+        persist_result=False,
+        validate_parameters=False,
+        log_prints=False,
+    )
+    def restyle_video(
+        source: str, style: str | None, prompt: str | None, steps: int, seed: int
+    ) -> State[Any]:
+        """Restyle one video."""
+        return _watched(run, kept, stoppable)
+
+    job = run.job
+    restyle_video(run.source, job.style, job.prompt, job.num_inference_steps, job.seed, return_state=True)
+    if kept.error is not None:
+        raise kept.error
+    if not isinstance(kept.value, VideoResult):
+        raise Interrupted(f"{run.source}: the flow run was stopped by the Prefect server before it began")
+    return kept.value
+
+
+def title(run: Run) -> str:
+    """Name of the flow run for people: `clip.mp4 · watercolor`."""
+    name = run.source.rstrip("/").rsplit("/", 1)[-1]
+    return f"{name} · {run.job.style or (run.job.prompt or '')[:40]}".replace("{", "(").replace("}", ")")
+
+
+def _watched(run: Run, kept: _Kept, stoppable: bool) -> State[Any]:
+    """Body of the flow: the pipeline with progress, and every end as a state with our own message."""
+    logger = get_run_logger()
+    with Watch(run.source, run.observe) as watch:
+
+        def should_stop() -> bool:
+            return run.should_stop() or watch.cancelled()
+
+        try:
+            kept.value = pipeline.restyle_video(
+                replace(run, observe=watch, should_stop=should_stop), do=in_task
+            )
+        except (Interrupted, KeyboardInterrupt, TerminationSignal) as error:
+            if not isinstance(error, Interrupted) and not stoppable:
+                raise
+            kept.error = Interrupted(f"{run.source}: stopped; committed work stays, the same command resumes")
+            return Cancelled(name="Interrupted", message=str(kept.error))
+        except SteadyframeError as error:
+            kept.error = error
+            return Failed(message=f"{type(error).__name__}: {error}")
+        except Exception as error:  # a fault of ours: keep the trace in the run, go on with other videos
+            kept.error = error
+            logger.exception("unexpected error")
+            return Failed(message=f"{type(error).__name__}: {error}")
+    try:
+        artifacts.publish(kept.value)
+    except Exception as error:
+        # A page without its picture must not turn hours of finished work into a failure.
+        logger.warning("artifacts could not be shown: %s", error)
+    reused = all(stage.status == "reused" for stage in kept.value.stages)
+    return Completed(name="Reused") if reused else Completed()
+
+
+def in_task(stage: str, part: str, work: Callable[[], Ref]) -> Ref:
+    """Run one stage as a task run in this thread; `tasks.pipeline.Do`.
+
+    The work is a closure, not a parameter: Prefect walks through parameters and would try to copy them.
+    """
+    kept = _Kept()
+    name = f"{stage} ({part})" if part else stage
+
+    def passing(failed_task: Any, task_run: TaskRun, state: State[Any]) -> bool:
+        return kept.error is not None and is_passing(kept.error)
+
+    @task(
+        name=stage,
+        task_run_name=name.replace("{", "(").replace("}", ")"),
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=len(RETRY_DELAYS),
+        retry_delay_seconds=RETRY_DELAYS,
+        retry_jitter_factor=0.5,
+        retry_condition_fn=passing,
+    )
+    def run_stage() -> State[Any]:
+        kept.value, kept.error = None, None
+        try:
+            ref = work()
+        except BaseException as error:
+            kept.error = error
+            raise
+        kept.value = ref
+        get_run_logger().info(
+            "%s: %s, %.2f s, %s bytes, key %s", name, ref.status, ref.seconds, ref.bytes, ref.key[:8]
+        )
+        return Completed(name="Reused") if ref.status == "reused" else Completed()
+
+    run_stage(return_state=True)
+    if kept.error is not None:
+        raise kept.error
+    if not isinstance(kept.value, Ref):
+        raise Interrupted(f"stage {name} was stopped by the Prefect server before it began")
+    return kept.value
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether doing the same again soon may work: time-outs, lost connections, an I/O error; never our own
+    errors.
+    """
+    if isinstance(error, SteadyframeError):
+        return isinstance(error.__cause__, OSError) and is_passing(error.__cause__)
+    if isinstance(error, (TimeoutError, ConnectionError)):
+        return True
+    return isinstance(error, OSError) and error.errno in _PASSING

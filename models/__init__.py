@@ -1,0 +1,1 @@
+"""The science: sampling, correspondence, blending, backbones. Knows no Prefect, Ray or fsspec."""

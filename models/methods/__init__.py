@@ -1,0 +1,1 @@
+"""One file per method: each assembles a `models.sampling.Program` from the parts of `models`."""

@@ -1,0 +1,95 @@
+"""The model card of the exported weights: what they are, what they learned from, what they cannot do.
+
+Knows words and figures handed in; refuses to measure anything itself.
+"""
+
+# ruff: noqa: E501 (rows of Markdown tables cannot be broken)
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_HEAD = """# pocket v0
+
+A small text-to-image diffusion model with a ControlNet, made to restyle video frames on a CPU, so that every
+effect of Steadyframe can be seen and measured without a download. Trained from nothing by the scripts in
+`models/pocket/`; no weights of others are contained.
+
+| part | class | size |
+|---|---|---|
+| vae | `models.pocket.autoencoder.BlockAutoencoder` | 16 channels, factor 8, deterministic |
+| text_encoder, tokenizer | `CLIPTextModel`, `CLIPTokenizer` | 64 wide, 2 layers, 32 tokens, about 640 whole words |
+| unet | `UNet2DConditionModel` | 7.1 M parameters, v-prediction |
+| controlnet | `ControlNetModel` | 3.5 M parameters, control kind `latents+softedge` (80 channels at latent size) |
+| scheduler | `DDIMScheduler` | scaled_linear 0.00085-0.012, trailing |
+
+Known styles: sketch, watercolor, night, autumn, neon, mosaic, oil, blueprint (templates in
+`models/pocket/styles.py`). Trained crops: 128 to 256 px. Meant for a long side of 256 px.
+"""
+
+_DATA = """
+## What it was trained on
+
+Pairs (picture, picture through a fixed filter of `models/pocket/styles.py`) with a caption. Half of the pictures
+are procedural scenes (`models/pocket/scenes.py`). The other half are crops of the following; all were MODIFIED:
+cropped, scaled, mirrored, changed in exposure, contrast, saturation, colour balance and hue, and filtered. No
+frame is stored in the repository.
+
+| source | licence and attribution |
+|---|---|
+| bottle-detection.mp4, car-detection.mp4, asl_gestures/no.mkv, asl_gestures/book.mkv | CC BY 4.0, Intel Corporation, github.com/intel-iot-devkit/sample-videos |
+| china.jpg (in scikit-learn) | CC BY 2.0, danielbuechele, flickr.com/photos/danielbuechele/6061409035 |
+| flower.jpg (in scikit-learn) | CC BY 2.0, vultilion, flickr.com/photos/vultilion/6056698931 |
+| astronaut (in scikit-image) | public domain, NASA |
+| rocket (in scikit-image) | CC0, SpaceX |
+| chelsea, coffee, camera (in scikit-image) | CC0, Stefan van der Walt; Rachel Michetti and Pikolo Espresso Bar; Lav Varshney |
+| brick, grass, gravel (in scikit-image) | CC0, texturehaven.com / ambientcg (CC0Textures) |
+| motorcycle (in scikit-image) | CC0, Middlebury stereo 2014, D. Scharstein et al. |
+
+`dog_audio.mp4` and `juggle_portrait.mp4` were never trained on; the figures below are theirs.
+"""
+
+_LIMITS = """
+## Limits
+
+It knows its eight styles and plain photographs. Other words do little: content comes from the control, style from
+the style words. Without the control it paints only vague colours. Words it does not know are spelt out in pieces
+and mostly ignored. It has seen few real pictures and is no source of truth about anybody or anything.
+"""
+
+
+def model_card(step: int, seconds: float, size: int, figures: Sequence[Mapping[str, Any]]) -> str:
+    """Return the card as Markdown.
+
+    step, seconds: of the checkpoint. size: bytes of the folder. figures: what `models.pocket.sample` printed,
+    PSNR in dB of each style against the filter's own output.
+    """
+    made = f"""
+## Training
+
+{step} steps of 16 crops in {seconds / 60:.0f} minutes on two CPU cores, AdamW, averaged weights (0.999) stored in
+half precision; {size / 1e6:.1f} MB. Commands:
+
+    python -m models.pocket.train_autoencoder --out RUN/vae --clips CLIPS
+    python -m models.pocket.pairs --out RUN/pool --vae RUN/vae --clips CLIPS --shards 32 --count 100
+    python -m models.pocket.train_diffusion --out RUN/v0 --pool RUN/pool
+    python -m models.pocket.export --run RUN/v0 --vae RUN/vae --out models/pocket/weights
+"""
+    return _HEAD + _DATA + made + _table(figures) + _LIMITS
+
+
+def _table(figures: Sequence[Mapping[str, Any]]) -> str:
+    if not figures:
+        return ""
+    names = list(figures[0]["psnr_db"])
+    lines = [
+        "\n## Figures\n",
+        "PSNR in dB against the filter's own output on unseen real frames (column `vae`: encoding and decoding",
+        "alone), printed by `python -m models.pocket.sample --clip CLIP --frames 0 30 60`:\n",
+        "| clip | " + " | ".join(names) + " |",
+        "|---" * (len(names) + 1) + "|",
+    ]
+    for row in figures:
+        lines.append(f"| {row['clip']} | " + " | ".join(f"{row['psnr_db'][n]:.1f}" for n in names) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,108 @@
+"""The sizes of pocket's networks, its noise schedule, and the control it is steered by.
+
+Knows diffusers' classes; refuses to know about data and training. Control kind `latents+softedge`: at latent
+resolution, the source frame's own scaled latents (16 channels) and its soft edges, each 8x8 block laid out as
+64 channels. Content comes from the control, style from the words.
+
+Shape suffixes: N frames, C channels, H height, W width (lower case: at latent resolution).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from models.pocket.vocabulary import MAX_LENGTH
+
+LATENT_CHANNELS = 16
+FACTOR = 8
+CONTROL_CHANNELS = LATENT_CHANNELS + FACTOR * FACTOR
+CONTROL_KIND = "latents+softedge"
+TEXT_WIDTH = 64
+CHANNELS = (96, 160)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The three networks that are trained together."""
+
+    unet: UNet2DConditionModel
+    controlnet: ControlNetModel
+    text_encoder: CLIPTextModel
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Return the networks by their folder names."""
+        return {"unet": self.unet, "controlnet": self.controlnet, "text_encoder": self.text_encoder}
+
+
+def control_latents(scaled_latents_NChw: Tensor, edges_NHW: Tensor) -> Tensor:
+    """Join source latents and soft edges into the ControlNet's input.
+
+    Shapes: scaled latents (N, 16, h, w); edges (N, 8h, 8w) in [0, 1] -> (N, 80, h, w).
+    """
+    edges_NChw = functional.pixel_unshuffle(edges_NHW[:, None].to(scaled_latents_NChw.dtype), FACTOR)
+    return torch.cat([scaled_latents_NChw, edges_NChw], dim=1)
+
+
+def build_scheduler() -> DDIMScheduler:
+    """Return the sampler the weights are meant for (its noise schedule is also the training's)."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=1,
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+    )
+
+
+def build_networks(vocabulary_size: int, seed: int) -> Networks:
+    """Build the networks with seeded random weights."""
+    torch.manual_seed(seed)
+    shared = {
+        "in_channels": LATENT_CHANNELS,
+        "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "block_out_channels": CHANNELS,
+        "layers_per_block": 1,
+        "cross_attention_dim": TEXT_WIDTH,
+        "attention_head_dim": 4,  # diffusers' name for the number of heads
+        "norm_num_groups": 32,
+    }
+    unet = UNet2DConditionModel(
+        sample_size=32,
+        out_channels=LATENT_CHANNELS,
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        **shared,
+    )
+    # One entry: the control is already at latent resolution, nothing is downsampled.
+    controlnet = ControlNetModel(
+        conditioning_channels=CONTROL_CHANNELS, conditioning_embedding_out_channels=(CHANNELS[0],), **shared
+    )
+    # ControlNet's zero convolutions protect a trained UNet from a new control (Zhang et al. 2023,
+    # section 3.1). Here both start from nothing, and zeros would only delay the first gradients.
+    for layer in [*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block]:
+        nn.init.kaiming_uniform_(layer.weight, a=2.0)
+    nn.init.kaiming_uniform_(controlnet.controlnet_cond_embedding.conv_out.weight, a=2.0)
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocabulary_size,
+            hidden_size=TEXT_WIDTH,
+            intermediate_size=4 * TEXT_WIDTH,
+            projection_dim=TEXT_WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=MAX_LENGTH,
+            bos_token_id=vocabulary_size - 2,
+            eos_token_id=vocabulary_size - 1,
+            pad_token_id=vocabulary_size - 1,
+        )
+    )
+    return Networks(unet, controlnet, text_encoder)

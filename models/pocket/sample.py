@@ -1,0 +1,173 @@
+"""Restyle single frames with the exported weights, to look at and to measure.
+
+`python -m models.pocket.sample --weights DIR --clip FILE --frames 10 40 --grid OUT.png` paints, for each
+style, the filter's own output above the model's, and prints PSNR figures as JSON. A plain reference loop: it
+knows nothing of windows, workers and corrections (that is `models/sampling.py`).
+
+Shape suffixes: N frames, C channels, H height, W width (lower case: at latent resolution).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from models.conditions import soft_edges
+from models.pocket.autoencoder import BlockAutoencoder
+from models.pocket.networks import control_latents
+from models.pocket.styles import STYLES, apply_style, style_prompt
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class Pocket:
+    """The loaded parts, in float32 on the CPU."""
+
+    vae: BlockAutoencoder
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    unet: UNet2DConditionModel
+    controlnet: ControlNetModel
+    scheduler: DDIMScheduler
+
+    @classmethod
+    def load(cls, folder: Path = WEIGHTS) -> Pocket:
+        """Load a diffusers folder; stored half precision becomes float32."""
+        kind = torch.float32
+        return cls(
+            BlockAutoencoder.from_pretrained(folder / "vae", torch_dtype=kind),
+            CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=kind),
+            CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+            UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=kind),
+            ControlNetModel.from_pretrained(folder / "controlnet", torch_dtype=kind),
+            DDIMScheduler.from_pretrained(folder / "scheduler"),
+        )
+
+    def encode_text(self, prompts: list[str]) -> Tensor:
+        """Return (N, 32, 64) hidden states."""
+        ids = self.tokenizer(
+            prompts,
+            padding="max_length",
+            truncation=True,
+            max_length=self.tokenizer.model_max_length,
+            return_tensors="pt",
+        ).input_ids
+        hidden: Tensor = self.text_encoder(ids).last_hidden_state
+        return hidden
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to sample. strength 1 starts from pure noise, less from the noised source (SDEdit)."""
+
+    steps: int = 10
+    guidance_scale: float = 2.0
+    strength: float = 1.0
+    seed: int = 0
+
+
+@torch.no_grad()
+def restyle(
+    pocket: Pocket, frames_NHWC: NDArray[np.uint8], prompt: str, settings: Settings
+) -> NDArray[np.uint8]:
+    """Restyle frames independently, all from the same noise.
+
+    Shapes: (N, H, W, 3) uint8 RGB, H and W multiples of 16 -> the same.
+    """
+    vae, scheduler = pocket.vae, pocket.scheduler
+    x = torch.from_numpy(frames_NHWC).permute(0, 3, 1, 2).float() / 127.5 - 1
+    source = vae.encode(x).latent_dist.mean * vae.config.scaling_factor
+    control = control_latents(source, torch.from_numpy(soft_edges(frames_NHWC)))
+    count = len(source)
+    hidden = pocket.encode_text(["", prompt]).repeat_interleave(count, dim=0)
+    random = torch.Generator().manual_seed(settings.seed)
+    noise = torch.randn(source[:1].shape, generator=random).expand_as(source)
+    scheduler.set_timesteps(settings.steps)
+    first = settings.steps - max(1, round(settings.steps * settings.strength))
+    timesteps = scheduler.timesteps[first:]
+    latents = noise if first == 0 else scheduler.add_noise(source, noise, timesteps[:1].expand(count))
+    for t in timesteps:
+        both = torch.cat([latents, latents])
+        down, middle = pocket.controlnet(both, t, hidden, torch.cat([control, control]), return_dict=False)
+        v = pocket.unet(
+            both, t, hidden, down_block_additional_residuals=down, mid_block_additional_residual=middle
+        ).sample
+        plain, worded = v.chunk(2)
+        v = plain + settings.guidance_scale * (worded - plain)
+        latents = scheduler.step(v, t, latents).prev_sample
+    pictures = vae.decode(latents / vae.config.scaling_factor).sample
+    pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
+    return np.asarray(pixels.numpy(), dtype=np.uint8)
+
+
+def read_frames(clip: Path, indices: list[int], long_side: int = 256) -> NDArray[np.uint8]:
+    """Read frames of a clip, scaled to `long_side` px and both sides to multiples of 16: (N, H, W, 3) RGB."""
+    reader = cv2.VideoCapture(str(clip))
+    chosen = []
+    for index in range(max(indices) + 1):
+        good, frame = reader.read()
+        if not good:
+            raise ValueError(f"{clip} has only {index} frames, wanted {max(indices)}")
+        if index in indices:
+            scale = long_side / max(frame.shape[:2])
+            size = (16 * round(frame.shape[1] * scale / 16), 16 * round(frame.shape[0] * scale / 16))
+            chosen.append(
+                cv2.cvtColor(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+            )
+    reader.release()
+    return np.asarray(np.stack(chosen), dtype=np.uint8)
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio in dB of two uint8 arrays."""
+    error = float(np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2))
+    return float(10 * np.log10(255.0**2 / max(error, 1e-9)))
+
+
+def main() -> None:
+    """Restyle frames of a clip in every style, paint the grid, print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--clip", type=Path, required=True)
+    parser.add_argument("--frames", type=int, nargs="+", default=[30])
+    parser.add_argument("--words", default="a scene")
+    parser.add_argument("--grid", type=Path, default=None)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    pocket = Pocket.load(args.weights)
+    frames = read_frames(args.clip, args.frames)
+    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        rebuilt = ((pocket.vae(x).sample.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    figures = {"vae": round(psnr(rebuilt, frames), 2)}
+    columns = [np.vstack([frames[0], rebuilt[0]])]
+    for name in [*STYLES, "photo"]:
+        wanted = np.stack([apply_style(name, frame) for frame in frames])
+        settings = Settings(args.steps, args.guidance, args.strength)
+        got = restyle(pocket, frames, style_prompt(name, args.words), settings)
+        figures[name] = round(psnr(got, wanted), 2)
+        columns.append(np.vstack([wanted[0], got[0]]))
+    print(json.dumps({"clip": args.clip.name, "psnr_db": figures}))
+    if args.grid is not None:
+        half = -(-len(columns) // 2)
+        rows = [np.hstack(columns[:half]), np.hstack(columns[half:])]
+        cv2.imwrite(str(args.grid), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
+
+
+if __name__ == "__main__":
+    main()

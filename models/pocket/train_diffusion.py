@@ -1,0 +1,177 @@
+"""Train UNet, ControlNet and text encoder together: `python -m models.pocket.train_diffusion --help`.
+
+Knows latents and words; refuses to know about pictures. The objective is v-prediction (Salimans & Ho 2022,
+appendix D) with the weight of x0 clipped as in min-SNR (Hang et al. 2023). Seeded per step, so a resumed run
+draws the same batches as long as the pool is the same; state is saved as safetensors outside the repository.
+
+Shape suffixes: N batch, C channels, L tokens, h, w latent height and width.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from models.pocket.checkpoint import Average, load_state, save_state
+from models.pocket.networks import Networks, build_networks, build_scheduler, control_latents
+from models.pocket.pairs import STYLE_NAMES, Pairs, read_shards
+from models.pocket.styles import style_prompt
+from models.pocket.vocabulary import write_tokenizer
+
+_GENERIC = ("", "a video", "a scene", "a picture")
+_SNR_CLIP = 6.0
+_PHOTO_SHARE, _TEXT_DROP, _CONTROL_DROP, _PURE_NOISE = 0.10, 0.10, 0.05, 0.08
+
+
+class Batch:
+    """One draw of training pairs, decided by its seed alone."""
+
+    def __init__(
+        self, pairs: Pairs, tokenizer: CLIPTokenizer, alphas_cumprod: Tensor, seed: int, size: int
+    ) -> None:
+        """Draw `size` crops of 128 px, or (every fifth time) half as many whole pictures."""
+        random = torch.Generator().manual_seed(seed)
+
+        def below(limit: int, count: int) -> list[int]:
+            values: list[int] = torch.randint(limit, (count,), generator=random).tolist()
+            return values
+
+        high, wide = pairs.source_NChw.shape[-2:]
+        if below(5, 1)[0] == 0:
+            size, side = max(1, size // 2), (high, wide)
+        else:
+            side = (16, 16)
+        rows = below(high - side[0] + 1, size)
+        columns = below(wide - side[1] + 1, size)
+        luck = torch.rand(size, 3, generator=random)
+        source, target, edges, prompts = [], [], [], []
+        for i, item in enumerate(below(len(pairs.words), size)):
+            y, x = slice(rows[i], rows[i] + side[0]), slice(columns[i], columns[i] + side[1])
+            styled = [name for name in STYLE_NAMES if name != "photo"]
+            name = "photo" if luck[i, 0] < _PHOTO_SHARE else styled[below(len(styled), 1)[0]]
+            said = pairs.words[item] if below(10, 1)[0] < 6 else _GENERIC[below(len(_GENERIC), 1)[0]]
+            prompts.append("" if luck[i, 1] < _TEXT_DROP else style_prompt(name, said, below(4, 1)[0] % 3))
+            source.append(pairs.source_NChw[item, :, y, x])
+            target.append(pairs.targets_NSChw[item, STYLE_NAMES.index(name), :, y, x])
+            edges.append(pairs.edges_NHW[item, 8 * y.start : 8 * y.stop, 8 * x.start : 8 * x.stop])
+        keep = (luck[:, 2] >= _CONTROL_DROP).float()[:, None, None, None]
+        self.control_NChw = keep * control_latents(
+            torch.stack(source).float(), torch.stack(edges).float() / 255
+        )
+        self.ids_NL = tokenizer(
+            prompts,
+            padding="max_length",
+            truncation=True,
+            max_length=tokenizer.model_max_length,
+            return_tensors="pt",
+        ).input_ids
+        x0 = torch.stack(target).float()
+        eps = torch.randn(x0.shape, generator=random)
+        self.timesteps_N = torch.randint(len(alphas_cumprod), (size,), generator=random)
+        # Sampling starts from pure noise, which the schedule never quite reaches: its last timestep still
+        # leaks brightness (Lin et al. 2023). A share of draws is therefore what sampling will show.
+        pure = torch.rand(size, generator=random) < _PURE_NOISE
+        self.timesteps_N[pure] = len(alphas_cumprod) - 1
+        alpha = alphas_cumprod[self.timesteps_N].sqrt()[:, None, None, None]
+        sigma = (1 - alpha**2).sqrt()
+        self.noisy_NChw = torch.where(pure[:, None, None, None], eps, alpha * x0 + sigma * eps)
+        self.v_NChw = alpha * eps - sigma * x0
+        snr = (alpha / sigma).square()
+        self.weight = (snr + 1).clamp(max=_SNR_CLIP) / (snr + 1)
+
+
+def predict_v(networks: Networks, batch: Batch) -> Tensor:
+    """Run text encoder, ControlNet and UNet: (N, 16, h, w)."""
+    hidden_NLD = networks.text_encoder(batch.ids_NL).last_hidden_state
+    down, middle = networks.controlnet(
+        batch.noisy_NChw, batch.timesteps_N, hidden_NLD, batch.control_NChw, return_dict=False
+    )
+    v: Tensor = networks.unet(
+        batch.noisy_NChw,
+        batch.timesteps_N,
+        hidden_NLD,
+        down_block_additional_residuals=down,
+        mid_block_additional_residual=middle,
+    ).sample
+    return v
+
+
+def loss_of(networks: Networks, batch: Batch) -> Tensor:
+    """Return the weighted v-prediction loss of a batch."""
+    return (batch.weight * (predict_v(networks, batch) - batch.v_NChw).square()).mean()
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("shard-*.safetensors"))
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train until `--steps` or `--minutes`; save every `--save-every` steps and at the end."""
+    torch.set_num_threads(args.threads)
+    vocabulary_size = write_tokenizer(args.out / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(args.out / "tokenizer")
+    networks = build_networks(vocabulary_size, args.seed)
+    named = {f"{n}.{p}": v for n, m in networks.modules().items() for p, v in m.named_parameters()}
+    optimiser = torch.optim.AdamW(named.values(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99))
+    average = Average(named, 0.999)
+    step, seconds = load_state(args.out, named, optimiser, average) if args.resume else (0, 0.0)
+    alphas_cumprod = build_scheduler().alphas_cumprod
+    probe = [
+        Batch(read_shards(_shards(args.pool)[:1]), tokenizer, alphas_cumprod, -1 - i, 16) for i in range(4)
+    ]
+    pool, pairs = [], None
+    started, running = time.monotonic(), 0.0
+    while step < args.steps and time.monotonic() - started < 60 * args.minutes:
+        # The pool may still be growing; look again now and then.
+        if pairs is None or (step % 200 == 0 and _shards(args.pool) != pool):
+            pool = _shards(args.pool)
+            pairs = read_shards(pool[1:])
+        rate = min(1.0, (step + 1) / 150) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
+        for group in optimiser.param_groups:
+            group["lr"] = args.lr * rate
+        batch = Batch(pairs, tokenizer, alphas_cumprod, args.seed * 10**7 + step, args.batch)
+        loss = loss_of(networks, batch)
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(list(named.values()), 1.0)
+        optimiser.step()
+        step += 1
+        average.update(named, step)
+        running += (loss.item() - running) / min(50, step)
+        if step % 20 == 0:
+            spent = seconds + time.monotonic() - started
+            print(
+                f"step {step} loss {running:.4f} seconds {spent:.0f} pictures {len(pairs.words)}", flush=True
+            )
+        if step % args.save_every == 0 or step == args.steps:
+            save_state(args.out, named, optimiser, average, step, seconds + time.monotonic() - started)
+            with torch.no_grad(), average.swapped(named):
+                value = sum(loss_of(networks, b).item() for b in probe) / len(probe)
+            print(f"step {step} probe of averaged weights {value:.4f}", flush=True)
+    save_state(args.out, named, optimiser, average, step, seconds + time.monotonic() - started)
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="run folder, outside the repository")
+    parser.add_argument("--pool", type=Path, required=True, help="folder of shards (models.pocket.pairs)")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--minutes", type=float, default=600.0)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--save-every", type=int, default=200)
+    train(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main()

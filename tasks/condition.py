@@ -1,0 +1,41 @@
+"""Stage `condition`: source frames of a shot become posterior-mean latents and control images, on the workers."""
+
+from __future__ import annotations
+
+from tasks.programs import SourceSpec
+from tasks.ref import Ref
+from tasks.run import Progress, Run
+from tasks.shot import Shot
+from tasks.stage import Computed, Writing, run_stage
+from tasks.store.keys import StageKey, stage_key
+
+VERSION = 1
+CHUNK = 4  # windows per call: neighbours share one open decoder, yet no worker is left without work for long
+
+
+def condition_key(run: Run, shot: Shot) -> StageKey:
+    """Key of the conditions of a shot; the prompt, the sampler and the deflicker are not in it."""
+    params = {
+        **shot.as_params(),
+        "controls": [c.model_dump(exclude={"scale"}) for c in run.job.model.controls],
+    }
+    model = run.engines.facts(run.job.model)
+    return stage_key(
+        "condition", VERSION, params, {"model": model.digest}, [shot.decoded.as_input()], model.numerics
+    )
+
+
+def condition(run: Run, shot: Shot) -> Ref:
+    """One part per window with `x` (latents) and `control0..`."""
+    key = condition_key(run, shot)
+
+    def compute(writing: Writing) -> Computed:
+        spec = SourceSpec(key, run.job, run.source, shot.facts, shot.index, shot.size)
+        chunks = [shot.windows[n : n + CHUNK] for n in range(0, len(shot.windows), CHUNK)]
+        parts = []
+        for done in run.engines.engine(run.job.model).map("condition", [(spec, chunk) for chunk in chunks]):
+            parts += done
+            run.observe(Progress(run.source, "condition", len(parts), len(shot.windows)))
+        return parts, {}
+
+    return run_stage(run, key, compute)

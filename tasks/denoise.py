@@ -1,0 +1,97 @@
+"""Stage `denoise`: the sampling loop of a shot in lockstep over the workers, then decoding, into 8-bit windows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.methods.restyle import deflicker_steps, run_length
+from tasks.correspond import pairs_base
+from tasks.programs import ShotSpec
+from tasks.ref import Ref
+from tasks.run import Run
+from tasks.shot import Shot
+from tasks.stage import Computed, Writing, run_stage
+from tasks.stepwise import run_steps
+from tasks.store.keys import StageKey, stage_key
+from tasks.store.manifest import Manifest
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """The artifact of a shot with the work it took: window-steps in all, and computed by this run."""
+
+    ref: Ref
+    total: int
+    computed: int
+
+
+def denoise(run: Run, shot: Shot, prompt: str, inputs: Sequence[Ref]) -> Denoised:
+    """Restyle one shot; `inputs` are its condition and, where the job asks for them, inversion and correspondence."""
+    model, job = run.engines.facts(run.job.model), run.job
+    by_stage = {ref.stage: ref for ref in inputs}
+    steps = deflicker_steps(job)
+    deflicker = (
+        job.deflicker.model_dump(exclude={"steps", "enabled"})
+        if steps or job.deflicker.filters_after
+        else None
+    )
+    params = {
+        **shot.as_params(),
+        "prompt": prompt,
+        **job.model_dump(
+            include={
+                "negative_prompt",
+                "num_inference_steps",
+                "guidance_scale",
+                "strength",
+                "seed",
+                "start",
+                "noise",
+            }
+        ),
+        "attention": job.attention.model_dump(),
+        "controls": [c.model_dump() for c in job.model.controls],
+        "loras": list(job.model.loras),
+        "deflicker": deflicker,
+        "deflicker_steps": list(steps),
+    }
+    key = stage_key(
+        "denoise", VERSION, params, {"model": model.digest}, [r.as_input() for r in inputs], model.numerics
+    )
+    total = run_length(job) * len(shot.windows)
+    work = {"computed": 0}
+
+    def compute(writing: Writing) -> Computed:
+        inverted = by_stage.get("invert")
+        spec = ShotSpec(
+            program="restyle",
+            key=key,
+            step_key=key.key,
+            job=job,
+            prompt=prompt,
+            size=shot.size,
+            pts=shot.pts,
+            condition=StageKey("condition", by_stage["condition"].key, {}),
+            frame_digests=shot.digests,
+            inverted=StageKey("invert", inverted.key, {}) if inverted else None,
+            pairs=pairs_base(run, shot) if "correspond" in by_stage else None,
+        )
+        stepped = run_steps(run, run.engines.engine(job.model), spec, shot.windows, writing)
+        work["computed"] = stepped.computed
+        return stepped.parts, {"window_steps": stepped.total}
+
+    ref = run_stage(run, key, compute)
+    return Denoised(ref, total, work["computed"])
+
+
+def digest_over(manifests: Sequence[Manifest], tensor: str) -> str:
+    """Digest of a tensor (`x` latents, `frames` RGB) over all windows of all shots in order; free of file formats."""
+    whole = hashlib.sha256()
+    for manifest in manifests:
+        for part in sorted(manifest.parts, key=lambda p: p.name):
+            whole.update(part.meta["digests"][tensor].encode())
+    return whole.hexdigest()

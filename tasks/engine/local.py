@@ -1,0 +1,98 @@
+"""The engine in this process: lanes are threads that share one loaded model. A part of the product, not a test double."""
+
+from __future__ import annotations
+
+import concurrent.futures as cf
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from configs.job import ModelConfig
+from models.backbone import load
+from models.sampling import Window
+from tasks.engine.lockstep import Lockstep
+from tasks.engine.protocol import Described, Future, StepReport
+from tasks.engine.worker import Worker
+from tasks.programs import ShotSpec
+from tasks.store import Store
+
+
+class ThreadLane:
+    """A worker on a thread of its own; calls run in the order they were queued."""
+
+    def __init__(self, worker: Worker, threads_per_call: int) -> None:
+        self.worker = worker
+        # BLAS results depend on the thread count, which torch keeps per thread: set it where the calls will run.
+        self.pool = cf.ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads_per_call,))
+
+    def call(self, method: str, *args: Any, returns: int = 1) -> list[Future]:
+        """Queue a method; with `returns` != 1 its list of results becomes as many futures."""
+        whole = self.pool.submit(self._run, method, args)
+        if returns == 1 and method != "publish":
+            return [Future(whole)]
+        return [Future((whole, n)) for n in range(returns)]
+
+    def _run(self, method: str, args: tuple[Any, ...]) -> Any:
+        return getattr(self.worker, method)(*(_value(a) if isinstance(a, Future) else a for a in args))
+
+
+def _value(future: Future) -> Any:
+    if isinstance(future.handle, tuple):
+        whole, n = future.handle
+        return whole.result()[n]
+    return future.handle.result()
+
+
+class LocalEngine:
+    """`workers=0`: as many lanes as cores and threads per call allow, one model, no other process."""
+
+    def __init__(
+        self,
+        store: Store,
+        model: ModelConfig,
+        device: str,
+        lanes: int | None = None,
+        shard_windows: int | None = None,
+    ) -> None:
+        backbone = load(model, device)
+        count = lanes or (
+            1 if backbone.device.type == "cuda" else max(1, (os.cpu_count() or 1) // model.threads_per_call)
+        )
+        self._lanes = [ThreadLane(Worker(store, backbone), model.threads_per_call) for _ in range(count)]
+        self._lockstep = Lockstep(self._lanes, lambda futures: [_value(f) for f in futures], shard_windows)
+
+    def place(self, spec: ShotSpec, windows: Sequence[Window]) -> Described:
+        """See `Engine`."""
+        return self._lockstep.place(spec, windows)
+
+    def restore(self, step: int, parts: Mapping[int, Any] | None) -> None:
+        """See `Engine`."""
+        self._lockstep.restore(step, parts)
+
+    def run(self, start: int, commit_every: int) -> Iterator[StepReport]:
+        """See `Engine`."""
+        return self._lockstep.run(start, commit_every)
+
+    def finish(self) -> list[Any]:
+        """See `Engine`."""
+        return self._lockstep.finish()
+
+    def map(self, method: str, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        """See `Engine`."""
+        futures = [self._lanes[n % len(self._lanes)].call(method, *item)[0] for n, item in enumerate(items)]
+        return (_value(f) for f in futures)
+
+    def heal(self) -> None:
+        """Threads do not die alone."""
+
+    def describe(self) -> dict[str, Any]:
+        """Facts of the loaded model that go into keys (see `Worker.describe`)."""
+        facts: dict[str, Any] = _value(self._lanes[0].call("describe")[0])
+        return facts
+
+    def close(self) -> None:
+        """Stop the lanes; what they still hold is dropped."""
+        for lane in self._lanes:
+            lane.pool.shutdown(wait=False, cancel_futures=True)

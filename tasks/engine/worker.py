@@ -1,0 +1,103 @@
+"""What runs inside a lane: one loaded backbone, the shards placed here, and the store they read and write.
+
+The same object serves a thread of this process and a Ray actor. It knows programs only through `tasks.programs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.backbone import Backbone
+from models.sampling import Context, Program, State, Window
+from tasks.engine.protocol import Described
+from tasks.engine.shard import Shard
+from tasks.programs import ShotSpec, SourceSpec, condition_windows, open_context, open_program, write_result
+from tasks.store import Store
+from tasks.store.latents import decode_window, encode_window
+from tasks.store.manifest import Part
+from tasks.store.steps import PartRef, StepLog
+
+
+class Worker:
+    """Methods are called one at a time by the lane that owns it."""
+
+    def __init__(self, store: Store, backbone: Backbone) -> None:
+        self.store, self.backbone = store, backbone
+        self._shards: dict[int, Shard] = {}
+        self._spec: ShotSpec | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Where the model lives; also how a lane is asked whether it is alive."""
+        return {"digest": self.backbone.digest, "device": str(self.backbone.device)}
+
+    def condition(self, spec: SourceSpec, windows: Sequence[Window]) -> list[Part]:
+        """Encode neighbouring windows of the source and their control images into the store."""
+        with torch.inference_mode():
+            return condition_windows(spec, windows, self.backbone, self.store)
+
+    def place(
+        self, spec: ShotSpec, windows: Sequence[Window], shards: Mapping[int, Sequence[int]]
+    ) -> Described:
+        """Build the program and the shards that live here."""
+        with torch.inference_mode():
+            program: Program = open_program(spec, self.backbone)
+        context: Context = open_context(spec, windows, self.backbone, self.store)
+        self._spec = spec
+        self._shards = {s: Shard(program, context, windows, mine) for s, mine in shards.items()}
+        phases = tuple(program.phases(step) for step in range(program.num_steps + 1))
+        return Described(program.num_steps, phases)
+
+    def start(self, shard: int, step: int, parts: Mapping[int, PartRef] | None) -> int:
+        """Set a shard to `step`, from committed parts or from the beginning."""
+        states = {k: self._load(part) for k, part in parts.items()} if parts else None
+        with torch.inference_mode():
+            self._shards[shard].start(step, states)
+        return step
+
+    def publish(
+        self, shard: int, step: int, phase: int, wanted: Sequence[int], keys: Sequence[int], *foreign: Tensor
+    ) -> Any:
+        """See `Shard.publish`; one tensor per wanted window."""
+        with torch.inference_mode():
+            return self._shards[shard].publish(step, phase, wanted, dict(zip(keys, foreign, strict=True)))
+
+    def complete(self, shard: int, step: int, keys: Sequence[int], *foreign: Tensor) -> int:
+        """See `Shard.complete`."""
+        with torch.inference_mode():
+            self._shards[shard].complete(step, dict(zip(keys, foreign, strict=True)))
+        return step
+
+    def save(self, shard: int, step: int) -> list[PartRef]:
+        """Write the states of a shard after `step` steps; the driver commits them."""
+        spec, here = self._here(), self._shards[shard]
+        log = StepLog(self.store, spec.step_key)
+        return [log.write(step, k, self._dump(here.windows[k], step, here.states[k])) for k in here.mine]
+
+    def finish(self, shard: int, step: int, keys: Sequence[int], *foreign: Tensor) -> list[Part]:
+        """Run the end of the program and write each window's result as a part of the stage's artifact."""
+        spec = self._here()
+        with torch.inference_mode():
+            return self._shards[shard].finish(
+                dict(zip(keys, foreign, strict=True)),
+                lambda window, state, result: write_result(spec, window, state.latents, result, self.store),
+            )
+
+    def _dump(self, window: Window, step: int, state: State) -> bytes:
+        spec = self._here()
+        tensors = {"x": state.latents.cpu(), **{name: value.cpu() for name, value in state.extras.items()}}
+        frames = [window.first_frame + f for f in window.frames]
+        pts = [spec.pts[f] for f in window.frames]
+        return encode_window(frames, pts, step, tensors, spec.step_key, self.store.compression)
+
+    def _load(self, part: PartRef) -> State:
+        data = decode_window(self.store.read_path(part.path, part.sha256))
+        tensors = {name: value.to(self.backbone.device) for name, value in data.tensors.items()}
+        return State(tensors.pop("x"), extras=tensors)
+
+    def _here(self) -> ShotSpec:
+        assert self._spec is not None, "place() first"
+        return self._spec

@@ -1,0 +1,129 @@
+"""Stage `evaluate`: the four figures of a restyle (architecture.md section 8) for the result and its control arms.
+
+Frame by frame against the source at working size; memory does not grow with the clip.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from models.metrics import FlickerMeter, bootstrap_ci, excess_flicker, psnr, seam_ratio, sharpness
+from models.pocket.styles import STYLES, apply_style
+from tasks.ref import Ref
+from tasks.rendered import rendered_frames
+from tasks.run import Progress, Run
+from tasks.shot import Shot
+from tasks.stage import Computed, Writing, run_stage
+from tasks.store.keys import stage_key
+from tasks.video.frames import FrameReader
+
+VERSION = 1
+CHUNK = 16
+
+
+@dataclass
+class _Sums:
+    """Per-frame figures of one clip, summed as frames go by."""
+
+    sharpness: list[float] = field(default_factory=list)
+    fidelity: list[float] = field(default_factory=list)
+
+
+def evaluate(run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot]) -> Ref:
+    """Measure every arm (`result` among them); `metrics.json` holds `figures` and, per frame pair, `curves`."""
+    style = run.job.style if run.job.style in STYLES else None
+    inputs = [shots[0].decoded.as_input(), *(r.as_input() for name in sorted(arms) for r in arms[name])]
+    params = {"style": style, "arms": sorted(arms), "size": list(shots[0].size)}
+    key = stage_key("evaluate", VERSION, params, {}, inputs, None)
+
+    def compute(writing: Writing) -> Computed:
+        measured = _measure(run, arms, shots, style)
+        return [writing.part("metrics.json", json.dumps(measured, allow_nan=False).encode())], {}
+
+    return run_stage(run, key, compute)
+
+
+def metrics_of(run: Run, ref: Ref) -> dict[str, Any]:
+    """What `evaluate` left."""
+    metrics: dict[str, Any] = json.loads(run.store.read_part(run.store.resolve(ref), "metrics.json"))
+    return metrics
+
+
+def _measure(
+    run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot], style: str | None
+) -> dict[str, Any]:
+    meter, sums = FlickerMeter(), {name: _Sums() for name in ("source", *arms)}
+    clips = {name: rendered_frames(run.store, refs) for name, refs in arms.items()}
+    total, done = shots[-1].stop, 0
+    first = shots[0]
+    with FrameReader(first.path, first.facts, first.index, first.size) as reader:
+        for shot in shots:
+            meter.cut()
+            for start in range(shot.first, shot.stop, CHUNK):
+                for source in reader.read(start, min(start + CHUNK, shot.stop)):
+                    frames = {name: next(clip) for name, clip in clips.items()}
+                    meter.add(source, **frames)
+                    sums["source"].sharpness.append(sharpness(source))
+                    styled = apply_style(style, source) if style else None
+                    for name, frame in frames.items():
+                        sums[name].sharpness.append(sharpness(frame))
+                        if styled is not None:
+                            sums[name].fidelity.append(psnr(frame, styled))
+                    done += 1
+                run.observe(Progress(run.source, "evaluate", done, total))
+    starts = [w.first_frame + w.start for shot in shots for w in shot.windows if w.start]
+    spans = [(shot.first, shot.stop) for shot in shots]
+    figures = _figures(meter, sums, list(arms), starts, spans)
+    return {"figures": _plain(figures), "curves": _plain(meter.pairs)}
+
+
+def _figures(
+    meter: FlickerMeter,
+    sums: Mapping[str, _Sums],
+    arms: Sequence[str],
+    starts: Sequence[int],
+    spans: Sequence[tuple[int, int]],
+) -> dict[str, Any]:
+    """Per arm: Pixel-MSE, seam ratio, fidelity, sharpness; and, where there is a control arm, ratios to it."""
+    figures: dict[str, Any] = {}
+    for name in ("source", *arms):
+        interval = bootstrap_ci(meter.pairs.get(name, []))
+        row: dict[str, Any] = {
+            "pixel_mse": interval.mean,
+            "pixel_mse_ci": [interval.low, interval.high],
+            "seam_ratio": seam_ratio(meter.pairs.get(name, []), starts, spans),
+            "sharpness": _mean(sums[name].sharpness),
+        }
+        if sums[name].fidelity:
+            row["fidelity_psnr"] = _mean(sums[name].fidelity)
+        figures[name] = row
+    if "control" in figures:
+        control, source = figures["control"], figures["source"]
+        for name in arms:
+            row = figures[name]
+            row["excess_flicker"] = excess_flicker(
+                row["pixel_mse"], source["pixel_mse"], control["pixel_mse"]
+            )
+            row["sharpness_ratio"] = (
+                row["sharpness"] / control["sharpness"] if control["sharpness"] else math.nan
+            )
+    return figures
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,154 @@
+"""The order of the stages of one restyled video. Who runs a stage (a Prefect task, a test) is injected as `do`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from configs.errors import Interrupted
+from configs.job import RestyleJob
+from configs.presets import styled_prompt
+from models.methods.restyle import deflicker_steps
+from tasks.condition import condition
+from tasks.correspond import correspond
+from tasks.decode import decode, index_of
+from tasks.denoise import Denoised, denoise, digest_over
+from tasks.encode import encode
+from tasks.evaluate import evaluate, metrics_of
+from tasks.invert import invert
+from tasks.probe import facts_of, probe
+from tasks.publish import place_output, place_report
+from tasks.ref import Ref
+from tasks.report_stage import report
+from tasks.run import Run, StageRecord, VideoOutput, VideoResult, WindowSteps
+from tasks.shot import Shot
+from tasks.video.facts import ClipFacts, ClipIndex
+from tasks.video.frames import working_size
+from tasks.video.source import local_copy
+
+
+class Do(Protocol):
+    """Runs one stage: `do("denoise", "shot 2", work)` returns what `work()` returns."""
+
+    def __call__(self, stage: str, part: str, work: Callable[[], Ref]) -> Ref:
+        """Run the stage now, in this process, and return its artifact."""
+
+
+def directly(stage: str, part: str, work: Callable[[], Ref]) -> Ref:
+    """Run a stage with nothing around it."""
+    return work()
+
+
+@dataclass
+class _Recorded:
+    """`do`, with a record of every stage kept and a stop asked for between stages obeyed."""
+
+    run: Run
+    do: Do
+    stages: list[StageRecord] = field(default_factory=list)
+
+    def __call__(self, stage: str, part: str, work: Callable[[], Ref]) -> Ref:
+        if self.run.should_stop():
+            raise Interrupted(f"stopped before {stage}; run the same command again to go on")
+        ref = self.do(stage, part, work)
+        status = "reused" if ref.status == "reused" else "computed"
+        name = f"{stage} ({part})" if part else stage
+        self.stages.append(
+            StageRecord(
+                source=self.run.source,
+                stage=name,
+                key=ref.key,
+                status=status,
+                seconds=ref.seconds,
+                bytes=ref.bytes,
+            )
+        )
+        return ref
+
+
+def restyle_video(run: Run, do: Do = directly) -> VideoResult:
+    """Probe, decode, correspond, condition, invert, denoise per shot, encode, evaluate, report.
+
+    Raises `configs.errors.SteadyframeError`s; finished stages stay in the store whatever happens later.
+    """
+    staged = _Recorded(run, do)
+    with local_copy(run.source) as path:
+        probed = staged("probe", "", lambda: probe(run, path))
+        facts = facts_of(run, probed)
+        decoded = staged("decode", "", lambda: decode(run, probed, facts, path))
+        index = index_of(run, decoded)
+        shots = _shots(run, facts, index, path, decoded)
+        main = _render(run, staged, shots, "")
+        arms = {"result": [d.ref for d in main]}
+        for arm in run.job.report.arms:
+            armed = replace(run, job=arm_job(run.job, arm))
+            arms[arm] = [d.ref for d in _render(armed, staged, shots, arm)]
+        encoded = staged("encode", "", lambda: encode(run, arms["result"], decoded, facts, index, path))
+        measured = staged("evaluate", "", lambda: evaluate(run, arms, shots))
+        uri = place_output(run, encoded)
+        page = staged(
+            "report",
+            "",
+            lambda: report(run, arms, shots, encoded, measured, list(staged.stages)),
+        )
+    manifests = [run.store.resolve(ref) for ref in arms["result"]]
+    output = VideoOutput(
+        source=run.source,
+        uri=uri,
+        key=encoded.key,
+        frames=index.frames,
+        width=facts.width,
+        height=facts.height,
+        shots=len(shots),
+        audio=len(facts.audio),
+        latents_digest=digest_over(manifests, "x"),
+        rgb_digest=digest_over(manifests, "frames"),
+        metrics=metrics_of(run, measured)["figures"],
+        report=place_report(run, page, uri),
+    )
+    total, computed = sum(d.total for d in main), sum(d.computed for d in main)
+    steps = WindowSteps(total=total, computed=computed, reused=max(0, total - computed))
+    return VideoResult(
+        output=output,
+        stages=staged.stages,
+        window_steps=steps,
+        deflicker_steps=list(deflicker_steps(run.job)),
+    )
+
+
+def arm_job(job: RestyleJob, arm: str) -> RestyleJob:
+    """The same job as a control: without the deflicker (`control`), or with it after decoding only (`post`)."""
+    changes = {"control": {"enabled": False}, "post": {"enabled": True, "steps": (), "post": True}}[arm]
+    return job.model_copy(update={"deflicker": job.deflicker.model_copy(update=changes)})
+
+
+def _shots(run: Run, facts: ClipFacts, index: ClipIndex, path: Path, decoded: Ref) -> list[Shot]:
+    multiple = run.engines.facts(run.job.model).size_multiple
+    size = working_size(facts, run.job.working_size, multiple)
+    return [
+        Shot(n, first, stop, size, run.job.window.size, facts, index, path, decoded)
+        for n, (first, stop) in enumerate(index.shots)
+    ]
+
+
+def _render(run: Run, staged: Do, shots: Sequence[Shot], arm: str) -> list[Denoised]:
+    """Denoise every shot; conditions and correspondence come first and are shared by all arms."""
+    rendered = []
+    for shot in shots:
+        part = " · ".join(x for x in (f"shot {shot.number + 1}" if len(shots) > 1 else "", arm) if x)
+        inputs = [staged("condition", part, lambda shot=shot: condition(run, shot))]
+        if run.job.start == "inverted":
+            inputs.append(staged("invert", part, lambda shot=shot, c=inputs[0]: invert(run, shot, c)))
+        if deflicker_steps(run.job) or run.job.deflicker.filters_after:
+            inputs.append(staged("correspond", part, lambda shot=shot: correspond(run, shot)))
+        done: list[Denoised] = []
+
+        def work(shot: Shot = shot, inputs: Sequence[Ref] = inputs, done: list[Denoised] = done) -> Ref:
+            done.append(denoise(run, shot, styled_prompt(run.job.prompt, run.job.style), inputs))
+            return done[-1].ref
+
+        staged("denoise", part, work)
+        rendered.append(done[-1])
+    return rendered

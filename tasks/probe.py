@@ -1,0 +1,37 @@
+"""Stage `probe`: what the container of one video says, with every limit checked before a frame is decoded."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from tasks.ref import Ref
+from tasks.run import Run
+from tasks.stage import Computed, Writing, run_stage
+from tasks.store.keys import stage_key
+from tasks.video.facts import ClipFacts
+from tasks.video.source import probe as probe_file
+
+VERSION = 1
+
+
+def probe(run: Run, path: Path) -> Ref:
+    """Facts of the video at `path` (the local copy of `run.source`); raises a `VideoError` when it is refused."""
+    if not path.is_file():
+        probe_file(run.source, run.job.input, path)  # says what is wrong with it
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    limits = run.job.input.model_dump(exclude={"damaged"})
+    key = stage_key("probe", VERSION, {"input": limits}, {}, [{"file": digest}], None)
+
+    def compute(writing: Writing) -> Computed:
+        facts = probe_file(run.source, run.job.input, path)
+        return [writing.part("facts.json", facts.model_dump_json().encode())], {}
+
+    return run_stage(run, key, compute)
+
+
+def facts_of(run: Run, ref: Ref) -> ClipFacts:
+    """The facts a `probe` left, under the name this run knows the file by."""
+    data = run.store.read_part(run.store.resolve(ref), "facts.json")
+    return ClipFacts.model_validate_json(data).model_copy(update={"uri": run.source})

@@ -1,0 +1,207 @@
+"""From a small picklable spec to a running program: the one place where the engine's worker meets the methods.
+
+Builds the program of a method, and the context through which its windows read conditions and correspondence
+from the store. Knows the store and the methods; knows no lanes and no shards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from configs.job import RestyleJob
+from models.attention import around_exchange, call_layout
+from models.backbone import Backbone
+from models.conditions import prepare_control
+from models.corrections import fill
+from models.inversion import InversionProgram
+from models.methods.restyle import restyle_program
+from models.sampling import Context, Gathered, Program, Window
+from models.schedule import from_config
+from tasks.store import Store
+from tasks.store.keys import StageKey
+from tasks.store.latents import decode_window, encode_window
+from tasks.store.manifest import Manifest, Part
+from tasks.store.pairs import OpenPacks, PairPacks
+from tasks.video.facts import ClipFacts, ClipIndex
+from tasks.video.frames import FrameReader
+from tasks.video.source import local_copy
+
+CACHED_BYTES = 64 << 20
+HELD_PACKS = 6
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """Where the source frames of a shot come from, at which size, and where their conditions go."""
+
+    key: StageKey
+    job: RestyleJob
+    uri: str
+    facts: ClipFacts
+    index: ClipIndex
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ShotSpec:
+    """All a worker must know to run a program on one shot; small, picklable, without a tensor.
+
+    `key` is the artifact that `finish` writes to, `step_key` names the step commits; `pts` are the shot's.
+    """
+
+    program: Literal["restyle", "invert"]
+    key: StageKey
+    step_key: str
+    job: RestyleJob
+    prompt: str
+    size: tuple[int, int]
+    pts: tuple[int, ...]
+    condition: StageKey
+    frame_digests: tuple[str, ...] = ()
+    inverted: StageKey | None = None
+    pairs: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+def open_program(spec: ShotSpec, backbone: Backbone) -> Program:
+    """The program that `spec` names, on a loaded backbone."""
+    job = spec.job
+    height, width = spec.size
+    shape = (backbone.latent_channels, height // backbone.factor, width // backbone.factor)
+    if spec.program == "restyle":
+        return restyle_program(job, spec.prompt, backbone, shape)
+    text = backbone.embed("", "")
+    scales = [c.scale for c in job.model.controls]
+    schedule = from_config(backbone.scheduler_config, job.inversion.num_inference_steps)
+
+    def predict(around: Gathered, step: int, window: Window, ctx: Context) -> Tensor:
+        layout = call_layout(window, job.window.size, job.attention.pattern)
+        controls = [ctx.condition(f"control{n}", layout.frames) for n in range(len(scales))]
+        rows = around.take(layout.frames)
+        # Inversion runs at guidance 1: with guidance the trajectory cannot be walked back (edit.md section 3).
+        timestep = schedule.timesteps[step]
+        return backbone.predict(rows, timestep, text, controls, scales, layout, 1.0)[layout.own]
+
+    return InversionProgram(
+        predict=predict,
+        around=around_exchange(job.attention.pattern),
+        schedule=schedule,
+        fixed_point=job.inversion.fixed_point,
+    )
+
+
+def open_context(spec: ShotSpec, windows: Sequence[Window], backbone: Backbone, store: Store) -> Context:
+    """Conditions and correspondence of the shot, read from the store window by window as they are asked for."""
+    condition = _StoredConditions(spec, windows, backbone, store)
+    correspond = _StoredPairs(spec, windows, store)
+    return Context(condition.__call__, correspond)
+
+
+def condition_windows(
+    spec: SourceSpec, windows: Sequence[Window], backbone: Backbone, store: Store
+) -> list[Part]:
+    """Decode neighbouring windows of the source, encode them, compute control images; one part per window."""
+    with local_copy(spec.uri) as path, FrameReader(path, spec.facts, spec.index, spec.size) as reader:
+        return [_condition_window(spec, window, reader, backbone, store) for window in windows]
+
+
+def _condition_window(
+    spec: SourceSpec, window: Window, reader: FrameReader, backbone: Backbone, store: Store
+) -> Part:
+    first, count = window.first_frame + window.start, len(window.frames)
+    frames = reader.read(first, first + count)
+    rgb = torch.from_numpy(frames).to(backbone.device).permute(0, 3, 1, 2).to(backbone.dtype) / 255
+    latents = backbone.encode(fill(rgb, spec.job.window.size))[:count]
+    tensors = {"x": latents.cpu()}
+    numbers = list(range(first, first + count))
+    for n, control in enumerate(spec.job.model.controls):
+        image = prepare_control(
+            control.kind, frames, latents, backbone.factor, folder=control.path, frame_numbers=numbers
+        )
+        tensors[f"control{n}"] = image.to(torch.float16).cpu()
+    pts = list(spec.index.pts[first : first + count])
+    data = encode_window(numbers, pts, 0, tensors, spec.key.key, store.compression)
+    return store.write_part(spec.key, part_name("condition", window), data)
+
+
+def write_result(
+    spec: ShotSpec, window: Window, latents: Tensor, result: dict[str, Any], store: Store
+) -> Part:
+    """One Parquet part per window: `x` (latents) and what `finish` gave (8-bit `frames`); their digests in its meta."""
+    tensors = {"x": latents.cpu(), **result}
+    digests = {name: _digest(value) for name, value in tensors.items()}
+    frames = [window.first_frame + f for f in window.frames]
+    pts = [spec.pts[f] for f in window.frames]
+    data = encode_window(frames, pts, 0, tensors, spec.key.key, store.compression)
+    return store.write_part(spec.key, part_name(spec.program, window), data, {"digests": digests})
+
+
+def part_name(kind: str, window: Window) -> str:
+    """Name of a window's part inside an artifact."""
+    return f"{kind}-{window.index:05d}.parquet"
+
+
+def _digest(value: Tensor) -> str:
+    return hashlib.sha256(value.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+
+
+class _StoredConditions:
+    """`ctx.condition`: rows of any frames of the shot, from parts read once and kept up to a bound in bytes."""
+
+    def __init__(self, spec: ShotSpec, windows: Sequence[Window], backbone: Backbone, store: Store) -> None:
+        self.spec, self.windows, self.backbone, self.store = spec, windows, backbone, store
+        self._kept: OrderedDict[tuple[str, int], dict[str, Tensor]] = OrderedDict()
+        self._manifests: dict[str, Manifest] = {}
+
+    def __call__(self, name: str, frames: Sequence[int]) -> Tensor:
+        size = self.windows[0].stop - self.windows[0].start
+        kind, column = (
+            ("invert", "x") if name == "inverted" else ("condition", "x" if name == "latents" else name)
+        )
+        rows = [self._part(kind, f // size)[column][f % size] for f in frames]
+        return torch.stack(rows).to(self.backbone.device, self.backbone.dtype)
+
+    def _part(self, kind: str, k: int) -> dict[str, Tensor]:
+        if (kind, k) in self._kept:
+            self._kept.move_to_end((kind, k))
+            return self._kept[kind, k]
+        key = self.spec.condition if kind == "condition" else self.spec.inverted
+        assert key is not None, f"this program asked for {kind!r}, which its spec does not name"
+        if kind not in self._manifests:
+            self._manifests[kind] = self.store.require(key)
+        data = self.store.read_part(self._manifests[kind], part_name(kind, self.windows[k]))
+        self._kept[kind, k] = dict(decode_window(data).tensors)
+        held = sum(t.nbytes for part in self._kept.values() for t in part.values())
+        while held > CACHED_BYTES and len(self._kept) > 1:
+            _, old = self._kept.popitem(last=False)
+            held -= sum(t.nbytes for t in old.values())
+        return self._kept[kind, k]
+
+
+class _StoredPairs:
+    """`ctx.correspond`: NNFs of the shot. Packs of a few windows are held compressed; a pair is unpacked when asked."""
+
+    def __init__(self, spec: ShotSpec, windows: Sequence[Window], store: Store) -> None:
+        self.spec, self.size = spec, windows[0].stop - windows[0].start
+        self._packs = PairPacks(store, spec.pairs) if spec.pairs else None
+        self._held: OrderedDict[int, OpenPacks] = OrderedDict()
+
+    def __call__(self, target: int, source: int) -> tuple[Any, Any]:
+        window = target // self.size
+        if window not in self._held:
+            assert self._packs is not None, (
+                "this program asked for correspondence, which its spec does not name"
+            )
+            self._held[window] = self._packs.open(window)
+            while len(self._held) > HELD_PACKS:
+                self._held.popitem(last=False)
+        self._held.move_to_end(window)
+        digests = self.spec.frame_digests
+        return self._held[window].read((digests[target], digests[source]))

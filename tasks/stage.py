@@ -1,0 +1,52 @@
+"""How any stage becomes an artifact: look its key up, else take the lease, compute, publish.
+
+A stage is a function that writes parts; whether it must run at all, and that only one run writes, is decided here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.ref import Ref
+from tasks.run import Run
+from tasks.store import Store
+from tasks.store.keys import StageKey
+from tasks.store.lease import Lease
+from tasks.store.manifest import Part
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Handed to the function that computes a stage: the key it writes under and the lease it holds."""
+
+    store: Store
+    key: StageKey
+    lease: Lease
+
+    def part(self, name: str, data: bytes, meta: Mapping[str, Any] | None = None) -> Part:
+        """Write one part of the artifact."""
+        return self.store.write_part(self.key, name, data, dict(meta or {}))
+
+
+Computed = tuple[Sequence[Part], Mapping[str, Any]]
+
+
+def run_stage(run: Run, key: StageKey, compute: Callable[[Writing], Computed]) -> Ref:
+    """The artifact of `key`: found (`reused`) or computed by `compute`, which returns parts and meta.
+
+    Two runs that want the same key at once: one computes, the other waits for it and finds it.
+    """
+    began = time.perf_counter()
+    found = run.store.lookup(key)
+    if found is None:
+        with Lease.acquire(run.store, key, wait=True) as lease:
+            found = run.store.lookup(key)
+            if found is None:
+                parts, meta = compute(Writing(run.store, key, lease))
+                seconds = time.perf_counter() - began
+                manifest = run.store.publish(key, list(parts), meta=dict(meta), seconds=seconds, lease=lease)
+                return run.store.ref(manifest, "computed", seconds)
+    return run.store.ref(found, "reused", time.perf_counter() - began)

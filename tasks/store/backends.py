@@ -1,0 +1,132 @@
+"""What `Blobs` needs of a file system, the choice by URL, and object stores (S3, memory, any fsspec but local).
+
+Refuses to know why something is stored. Files on local disks are `tasks.store.localfiles`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import fsspec
+
+from tasks.store.localfiles import LocalFiles
+
+
+class Backend(Protocol):
+    """What `Blobs` needs; paths are checked, errors are whatever the file system raises."""
+
+    url: str
+    protocol: str
+
+    def put(self, path: str, data: bytes) -> None: ...  # noqa: D102
+    def put_new(self, path: str, data: bytes) -> bool: ...  # noqa: D102
+    def put_file(self, path: str, source: Path) -> None: ...  # noqa: D102
+    def get(self, path: str) -> bytes: ...  # noqa: D102
+    def size(self, path: str) -> int | None: ...  # noqa: D102
+    def sizes(self, prefix: str) -> dict[str, int]: ...  # noqa: D102
+    def children(self, prefix: str) -> tuple[dict[str, int], list[str]]: ...  # noqa: D102
+    def delete(self, path: str) -> None: ...  # noqa: D102
+    def delete_tree(self, prefix: str) -> None: ...  # noqa: D102
+    def sweep(self, older_than: float) -> int: ...  # noqa: D102
+    def local_path(self, path: str) -> Path | None: ...  # noqa: D102
+
+
+def open_backend(url: str, storage_options: Mapping[str, Any]) -> Backend:
+    """`LocalFiles` for a plain path or `file://`, `ObjectStore` for every other fsspec URL."""
+    if "://" not in url or url.startswith(("file://", "local://")):
+        return LocalFiles(Path(url.split("://", 1)[-1]).expanduser())
+    # listings of other writers' objects must be fresh: s3fs hides them until invalidate_cache() otherwise
+    fs, root = fsspec.core.url_to_fs(url, **{"use_listings_cache": False, **storage_options})
+    return ObjectStore(fs, url.rstrip("/") if not url.endswith("://") else url, root)
+
+
+class ObjectStore:
+    """Any other fsspec file system: one request per object, conditional create, no cached listing."""
+
+    def __init__(self, fs: Any, url: str, root: str) -> None:
+        self._fs, self.url, self._root = fs, url, root.rstrip("/")
+        self.protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+
+    def put(self, path: str, data: bytes) -> None:
+        """One PUT, atomic."""
+        self._fs.pipe_file(self._at(path), data)
+
+    def put_file(self, path: str, source: Path) -> None:
+        """An upload (multipart when large) that appears when complete."""
+        self._fs.put_file(str(source), self._at(path))
+
+    def put_new(self, path: str, data: bytes) -> bool:
+        """PUT with If-None-Match; memory:// checks and then writes, so there the dict decides."""
+        target = self._at(path)
+        if self.protocol == "memory":
+            from fsspec.implementations.memory import MemoryFile
+
+            mine = MemoryFile(self._fs, target, data)
+            return self._fs.store.setdefault(target, mine) is mine
+        try:
+            self._fs.pipe_file(target, data, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def get(self, path: str) -> bytes:
+        """One GET (without `start` s3fs asks HEAD first)."""
+        return bytes(self._fs.cat_file(self._at(path), start=0))
+
+    def size(self, path: str) -> int | None:
+        """One HEAD."""
+        try:
+            info = self._fs.info(self._at(path))
+        except FileNotFoundError:
+            return None
+        return int(info["size"]) if info["type"] == "file" else None
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """One LIST per 1000 objects."""
+        try:
+            found = self._fs.find(self._at(prefix), detail=True)
+        except FileNotFoundError:
+            return {}
+        return {self._relative(name): int(info["size"]) for name, info in found.items()}
+
+    def children(self, prefix: str) -> tuple[dict[str, int], list[str]]:
+        """One LIST with a delimiter."""
+        try:
+            entries = self._fs.ls(self._at(prefix), detail=True)
+        except FileNotFoundError:
+            return {}, []
+        at = [(self._relative(e["name"]), e) for e in entries if e["name"].rstrip("/") != self._at(prefix)]
+        files = {path: int(e["size"]) for path, e in at if e["type"] == "file"}
+        return files, sorted(
+            path.rstrip("/").rsplit("/", 1)[-1] for path, e in at if e["type"] == "directory"
+        )
+
+    def delete(self, path: str) -> None:
+        """One DELETE."""
+        try:
+            self._fs.rm_file(self._at(path))
+        except FileNotFoundError:
+            return
+
+    def delete_tree(self, prefix: str) -> None:
+        """All objects below; those others removed meanwhile do not matter."""
+        try:
+            self._fs.rm(self._at(prefix), recursive=True)
+        except FileNotFoundError:
+            return
+
+    def sweep(self, older_than: float) -> int:
+        """Nothing unfinished is ever visible here (the bucket's lifecycle rules end old uploads)."""
+        return 0
+
+    def local_path(self, path: str) -> Path | None:
+        """Not on this disk."""
+        return None
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+    def _relative(self, name: str) -> str:
+        return name[len(self._root) :].lstrip("/")

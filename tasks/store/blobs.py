@@ -1,0 +1,176 @@
+"""Whole objects under one root of any fsspec URL: written complete or not at all, created at most once.
+
+Refuses to know keys, manifests and stages. There is no way to write an object piece by piece here: an
+exception inside `fs.open(..., 'wb')` publishes the partial object on local disks and on S3 alike.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.errors import SteadyframeError, StoreError
+from tasks.store.backends import Backend, open_backend
+
+_FIXES = {
+    errno.ENOSPC: "free some space there (`steadyframe clean`) or choose another --store",
+    errno.EDQUOT: "your disk quota is used up: free some space or choose another --store",
+    errno.EACCES: "give this user read and write permission there or choose another --store",
+    errno.EPERM: "give this user read and write permission there or choose another --store",
+    errno.EROFS: "the file system is read-only: choose another --store",
+    errno.ENOTDIR: "a file is in the place of a folder: move it away or choose another --store",
+    errno.EISDIR: "a folder is in the place of a file: move it away or choose another --store",
+}
+
+
+Listing = tuple[dict[str, int], list[str]]  # objects of one folder with their bytes, names of its subfolders
+
+
+class TornArtifact(SteadyframeError):
+    """What the store holds under a name is missing or not what was written: treat it as absent."""
+
+
+class MissingBlob(TornArtifact):
+    """No object has this path."""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A stored object: its path below the root, its size and the hex sha256 of its bytes."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+def digest(data: bytes) -> str:
+    """Hex sha256 of some bytes (1.8 GB/s on a laptop core, so we always check)."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_file(source: Path) -> tuple[str, int]:
+    """(hex sha256, bytes) of a local file."""
+    with source.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest(), f.tell()
+
+
+def checked_path(path: str) -> str:
+    """Return `path` if it is relative, in POSIX form and stays below the root; else StoreError."""
+    bad = "\\" in path or "\0" in path or ":" in path
+    if bad or not path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise StoreError(
+            f"store path {path!r} must be relative, with '/' between non-empty names and without '..'"
+        )
+    return path
+
+
+class Blobs:
+    """Objects under one root. Safe to use from many threads; pickles as its URL and options."""
+
+    def __init__(self, url: str, storage_options: Mapping[str, Any] | None = None) -> None:
+        self.storage_options = dict(storage_options or {})
+        with _named(url):
+            self._backend: Backend = open_backend(url, self.storage_options)
+        self.url = self._backend.url
+
+    def __reduce__(self) -> tuple[type[Blobs], tuple[str, dict[str, Any]]]:
+        return Blobs, (self.url, self.storage_options)
+
+    @property
+    def protocol(self) -> str:
+        """`file`, `memory`, `s3`, ..."""
+        return self._backend.protocol
+
+    def put(self, path: str, data: bytes) -> Blob:
+        """Write a whole object, replacing an older one; readers see the old bytes or the new, never a mix."""
+        with self._errors(path):
+            self._backend.put(checked_path(path), data)
+        return Blob(path, len(data), digest(data))
+
+    def put_new(self, path: str, data: bytes) -> bool:
+        """Create an object whole unless it exists; of racing creators exactly one gets True."""
+        with self._errors(path):
+            return self._backend.put_new(checked_path(path), data)
+
+    def put_file(self, path: str, source: Path) -> None:
+        """Like `put`, from a local file too large to hold in memory; the file must not change meanwhile."""
+        with self._errors(path):
+            self._backend.put_file(checked_path(path), source)
+
+    def get(self, path: str) -> bytes:
+        """All bytes of an object; MissingBlob when there is none."""
+        with self._errors(path):
+            return self._backend.get(checked_path(path))
+
+    def exists(self, path: str) -> bool:
+        """Whether an object (not a folder) has this path, asked anew each time."""
+        return self.size(path) is not None
+
+    def size(self, path: str) -> int | None:
+        """Bytes of an object, None when there is none."""
+        with self._errors(path):
+            return self._backend.size(checked_path(path))
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Sorted paths of all objects below the folder `prefix`, at any depth; never cached."""
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """Path -> bytes of all objects below the folder `prefix` (one listing request per 1000 on S3)."""
+        prefix = prefix.rstrip("/")
+        with self._errors(prefix):
+            return self._backend.sizes(checked_path(prefix) if prefix else "")
+
+    def children(self, prefix: str = "") -> Listing:
+        """(objects directly in the folder `prefix` -> bytes, names of its subfolders sorted)."""
+        prefix = prefix.rstrip("/")
+        with self._errors(prefix):
+            return self._backend.children(checked_path(prefix) if prefix else "")
+
+    def delete(self, path: str) -> None:
+        """Remove an object; nothing happens when there is none."""
+        with self._errors(path):
+            self._backend.delete(checked_path(path))
+
+    def delete_tree(self, prefix: str) -> None:
+        """Remove all objects below the folder `prefix`; the root itself is refused."""
+        with self._errors(prefix):
+            self._backend.delete_tree(checked_path(prefix.rstrip("/")))
+
+    def sweep(self, older_than: float) -> int:
+        """Remove unfinished writes of at least `older_than` seconds ago (killed writers); returns bytes freed."""
+        with self._errors(""):
+            return self._backend.sweep(older_than)
+
+    def local_path(self, path: str) -> Path | None:
+        """Where the object lies on this machine's disk, for readers that want a file; None elsewhere."""
+        return self._backend.local_path(checked_path(path))
+
+    @contextmanager
+    def _errors(self, path: str) -> Iterator[None]:
+        with _named(f"{self.url}/{path}"):
+            yield
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Turn whatever a file system raises into MissingBlob or a StoreError with place, cause and fix."""
+    try:
+        yield
+    except SteadyframeError:
+        raise
+    except FileNotFoundError as e:
+        raise MissingBlob(f"{what}: no such object in the store") from e
+    except Exception as e:  # fsspec back ends raise their own kinds (botocore, aiohttp), not only OSError
+        code = e.errno if isinstance(e, OSError) else None
+        cause = os.strerror(code) if code else f"{type(e).__name__}: {e}".rstrip(": ")
+        if isinstance(e, PermissionError):
+            code = code or errno.EACCES
+        fix = _FIXES.get(code or 0, "check the --store URL and its credentials")
+        raise StoreError(f"store {what}: {cause}; {fix}") from e

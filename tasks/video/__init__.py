@@ -1,0 +1,1 @@
+"""Video in (facts, index, frames) and video out (the finished file). Knows no model, store or flow."""

@@ -1,0 +1,100 @@
+"""Which encoder, pixel format, options and container a job's `OutputConfig` means for one clip.
+
+A table and a few rules; opens nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from configs.errors import ConfigError
+from configs.job import OutputConfig
+from tasks.video.facts import ClipFacts
+
+Container = Literal["mp4", "mkv"]
+
+# Other thread counts give other bits, so the count is a constant of the product and not of the machine.
+THREADS = 4
+
+_MP4_VIDEO = frozenset({"libx264", "libx265", "libsvtav1", "libvpx-vp9"})
+_MP4_AUDIO = frozenset({"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac"})
+_MP4_SUBTITLES = frozenset({"mov_text"})
+_MKV_SUBTITLES = frozenset(
+    {
+        "subrip",
+        "ass",
+        "ssa",
+        "webvtt",
+        "hdmv_pgs_subtitle",
+        "dvd_subtitle",
+        "dvb_subtitle",
+        "hdmv_text_subtitle",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """All that opening the encoder needs. `rgb` says the samples are R'G'B' and carry no matrix."""
+
+    codec: str
+    pixel_format: str
+    options: dict[str, str] = field(default_factory=dict)
+    tag: str | None = None
+    rgb: bool = False
+
+
+def choose_container(facts: ClipFacts, output: OutputConfig) -> Container:
+    """mp4 when every track we keep fits, else mkv; raises ConfigError if a forced mp4 cannot hold the sound."""
+    misfits = [t.codec for t in facts.audio if t.codec not in _MP4_AUDIO]
+    if output.codec not in _MP4_VIDEO:
+        misfits.insert(0, output.codec)
+    if output.container == "mp4" and misfits:
+        raise ConfigError(
+            f"output.container=mp4 cannot hold {', '.join(misfits)} of {facts.uri} without re-encoding; "
+            "use output.container=auto or mkv"
+        )
+    if output.container != "auto":
+        return output.container
+    misfits += [t.codec for t in facts.subtitles if t.codec not in _MP4_SUBTITLES]
+    return "mkv" if misfits else "mp4"
+
+
+def subtitle_fits(codec: str, container: Container) -> bool:
+    """Whether a subtitle track can be copied as it is."""
+    return codec in (_MP4_SUBTITLES if container == "mp4" else _MKV_SUBTITLES)
+
+
+def choose_encoding(output: OutputConfig, height: int, width: int, container: Container) -> Encoding:
+    """Encoder settings for frames of `height` x `width`.
+
+    Odd sizes: 4:2:0 cannot describe them in H.264 and HEVC (x264 and x265 refuse at open; cropping in the
+    bitstream counts in steps of two; the mp4 `clap` box is ignored by most players). Padding would change
+    the size, so odd sides are written 4:4:4: the exact size, 1.2-1.5x the bytes, plays wherever FFmpeg
+    or Chromium decodes but not on every hardware decoder. AV1 and VP9 hold odd sizes in 4:2:0.
+    """
+    ten = output.bits == 10
+    odd = bool(height % 2 or width % 2)
+    chroma = "yuv444p" if odd and output.codec in ("libx264", "libx265") else "yuv420p"
+    pixel_format = chroma + ("10le" if ten else "")
+    crf = str(min(output.crf, 51) if output.codec in ("libx264", "libx265") else output.crf)
+    if output.codec == "libx264":
+        return Encoding("libx264", pixel_format, {"crf": crf, "preset": "medium"})
+    if output.codec == "libx265":
+        # Pools follow the cores of the machine and change nothing; frame threads change the bits.
+        params = "log-level=error:frame-threads=2:lookahead-slices=1"
+        return Encoding(
+            "libx265",
+            pixel_format,
+            {"crf": crf, "preset": "medium", "x265-params": params},
+            "hvc1" if container == "mp4" else None,
+        )
+    if output.codec == "libsvtav1":
+        return Encoding("libsvtav1", pixel_format, {"crf": crf, "preset": "8", "svtav1-params": "lp=2"})
+    if output.codec == "libvpx-vp9":
+        return Encoding("libvpx-vp9", pixel_format, {"crf": crf, "b": "0", "cpu-used": "4", "row-mt": "1"})
+    # FFV1 is for keeping exact bytes: R'G'B' as it is, no matrix (8-bit RGB of FFV1 is bgr0, not gbrp).
+    return Encoding(
+        "ffv1", "gbrp10le" if ten else "bgr0", {"level": "3", "slices": "4", "slicecrc": "1"}, rgb=True
+    )

@@ -1,0 +1,115 @@
+"""The shipped weights load through diffusers' classes and do what the model card says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import CLIPTokenizer
+
+from models.pocket.autoencoder import BlockAutoencoder, fit_blocks
+from models.pocket.sample import WEIGHTS, Pocket, Settings, psnr, restyle
+from models.pocket.scenes import render_clip
+from models.pocket.styles import apply_style, style_prompt
+from models.pocket.vocabulary import words, write_tokenizer
+
+
+@pytest.fixture(scope="module")
+def pocket() -> Pocket:
+    """Every part, loaded from the repository."""
+    return Pocket.load()
+
+
+def _tensor(frames: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def test_the_folder_is_small_and_holds_safetensors_only() -> None:
+    """At most 30 MB, half precision, no other weight format."""
+    files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 30_000_000
+    assert {path.suffix for path in files} <= {".json", ".txt", ".md", ".safetensors"}
+    for path in files:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                assert {file.get_tensor(key).dtype for key in file.keys()} == {torch.float16}
+    assert (WEIGHTS / "README.md").read_text().count("CC BY") >= 3
+
+
+def test_the_parts_fit_together(pocket: Pocket) -> None:
+    """Sizes and schedule are the documented ones."""
+    assert pocket.vae.config.latent_channels == pocket.unet.config.in_channels == 16
+    assert 2 ** (len(pocket.vae.config.block_out_channels) - 1) == 8
+    assert pocket.controlnet.config.conditioning_channels == 80
+    assert pocket.scheduler.config.prediction_type == "v_prediction"
+    assert pocket.scheduler.config.timestep_spacing == "trailing"
+    assert float(pocket.scheduler.final_alpha_cumprod) == 1.0
+
+
+def test_the_autoencoder_has_the_interface_of_autoencoder_kl(pocket: Pocket) -> None:
+    """Deterministic latents, eight times smaller, back within the range, sliced or not."""
+    x = _tensor(render_clip(0, 2, 64, 96).frames_FHWC)
+    with torch.no_grad():
+        posterior = pocket.vae.encode(x).latent_dist
+        assert posterior.mean.shape == (2, 16, 8, 12)
+        assert torch.equal(posterior.mean, posterior.sample())
+        assert torch.equal(posterior.mean, posterior.mode())
+        whole = pocket.vae.decode(posterior.mean).sample
+        pocket.vae.enable_slicing()
+        sliced = pocket.vae.decode(posterior.mean).sample
+        pocket.vae.disable_slicing()
+    assert whole.shape == x.shape
+    torch.testing.assert_close(whole, sliced)
+
+
+def test_round_trip_of_procedural_frames(pocket: Pocket) -> None:
+    """What the code can at best show is close to the picture."""
+    frames = np.concatenate([render_clip(seed, 1, 144, 256).frames_FHWC for seed in range(4)])
+    with torch.no_grad():
+        rebuilt = ((pocket.vae(_tensor(frames)).sample.clamp(-1, 1) + 1) * 127.5).round().byte()
+    assert psnr(rebuilt.permute(0, 2, 3, 1).numpy(), frames) > 28.0
+
+
+def test_fit_blocks_inverts_on_pictures_of_few_components() -> None:
+    """Flat blocks lie in the kept space, so the linear part alone rebuilds them."""
+    torch.manual_seed(0)
+    flat = torch.rand(32, 3, 4, 4).mul(2).sub(1).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    model = BlockAutoencoder()
+    share = fit_blocks(model, flat)
+    assert float(share[:3].sum()) == pytest.approx(1.0, abs=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(model(flat).sample, flat, atol=2e-2, rtol=0)
+
+
+def test_every_listed_word_is_one_token_and_unknown_words_do_not_crash(tmp_path: Path) -> None:
+    """Also: the shipped tokenizer is the one the code writes."""
+    tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "tokenizer")
+    assert [word for word in words() if len(tokenizer(word).input_ids) != 3] == []
+    strange = tokenizer(
+        "Labradoodle späzt 你好 😀 xqz " * 9, truncation=True, padding="max_length", max_length=32
+    )
+    assert len(strange.input_ids) == 32
+    assert max(strange.input_ids) < len(tokenizer)
+    assert tokenizer("").input_ids == [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    assert write_tokenizer(tmp_path) == len(tokenizer)
+    assert (tmp_path / "merges.txt").read_text() == (WEIGHTS / "tokenizer" / "merges.txt").read_text()
+
+
+@pytest.mark.parametrize("name", ["night", "sketch"])
+def test_words_choose_the_style(pocket: Pocket, name: str) -> None:
+    """A few steps already lie nearer to the wanted filter than to the source or to another filter."""
+    frames = render_clip(11, 1, 96, 128).frames_FHWC
+    got = restyle(pocket, frames, style_prompt(name, "a scene"), Settings(steps=4))
+    wanted = psnr(got, apply_style(name, frames[0])[None])
+    assert wanted > psnr(got, frames) + 3
+    assert wanted > psnr(got, apply_style("neon", frames[0])[None]) + 3
+
+
+def test_restyle_is_deterministic(pocket: Pocket) -> None:
+    """Same seed, same bytes."""
+    frames = render_clip(12, 1, 64, 64).frames_FHWC
+    first, second = (restyle(pocket, frames, "a cat, oil painting", Settings(steps=2)) for _ in range(2))
+    assert np.array_equal(first, second)
