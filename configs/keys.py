@@ -47,7 +47,8 @@ def text_to_value(raw: str, value: Any, kind: Any) -> Any:
         return raw.strip()
     if get_origin(kind) is tuple and value is not None and not isinstance(value, (list, tuple, dict)):
         item = _bare(get_args(kind)[0])
-        parts = [part.strip() for part in raw.split(",")]
+        text = value if isinstance(value, str) else raw
+        parts = [part.strip() for part in text.split(",")]
         return [part if item is str else yaml.safe_load(part) for part in parts if part]
     return value
 

@@ -21,9 +21,10 @@ from configs.errors import ConfigError, Interrupted, SteadyframeError
 from configs.job import RestyleJob
 from configs.settings import load_settings
 from flows import records
-from flows.result import ErrorEntry, JobResult
-from flows.sources import Source, expand
-from tasks.run import Progress, Run, VideoResult, silent
+from flows.demo import demo_clip
+from flows.result import ErrorEntry, JobResult, Status
+from flows.sources import DEMO, Source, expand
+from tasks.run import Progress, Run, VideoResult, WindowSteps, silent
 
 if TYPE_CHECKING:
     from tasks.engine.pool import EnginePool
@@ -45,9 +46,32 @@ class Tally:
     videos: list[VideoResult] = field(default_factory=list)
     errors: list[ErrorEntry] = field(default_factory=list)
 
+    def status(self) -> Status:
+        """The one word of the JSON contract; `reused` only when no stage of any video was computed."""
+        if any(issubclass(error.kind, Interrupted) for error in self.errors):
+            return "interrupted"
+        if self.errors:
+            return "partial" if self.videos else "failed"
+        stages = [stage for video in self.videos for stage in video.stages]
+        return "reused" if stages and all(stage.status == "reused" for stage in stages) else "completed"
+
     def result(self, job_id: str, job: RestyleJob) -> JobResult:
         """The tally as the JSON contract has it."""
-        return JobResult.gather(job_id, job.method, self.videos, self.errors)
+        steps = [video.window_steps for video in self.videos]
+        return JobResult(
+            job=job_id,
+            method=job.method,
+            status=self.status(),
+            outputs=[video.output for video in self.videos],
+            stages=[stage for video in self.videos for stage in video.stages],
+            window_steps=WindowSteps(
+                total=sum(s.total for s in steps),
+                computed=sum(s.computed for s in steps),
+                reused=sum(s.reused for s in steps),
+            ),
+            deflicker_steps=sorted({step for video in self.videos for step in video.deflicker_steps}),
+            errors=list(self.errors),
+        )
 
 
 def restyle(
@@ -104,8 +128,9 @@ def run_sources(
         if source.error is not None:
             tally.errors.append(ErrorEntry.of(source.error, source.uri))
             continue
-        run = Run(job, source.uri, store, engines, source.relative, observe)
         try:
+            uri = str(demo_clip()) if source.uri == DEMO else source.uri
+            run = Run(job, uri, store, engines, source.relative, observe)
             tally.videos.append(restyle_one(run, stoppable=stoppable))
         except (Interrupted, KeyboardInterrupt) as stop:
             tally.errors.append(ErrorEntry.of(stop, source.uri))
@@ -118,9 +143,7 @@ def run_sources(
 
 
 @contextmanager
-def resources(
-    store: str | None, workers: int | None, device: str | None
-) -> Iterator[tuple[Store, EnginePool]]:
+def resources(store: str | None, workers: int | None, device: str | None) -> Iterator[tuple[Store, EnginePool]]:
     """Open the store and the engines that arguments, then settings, then this machine decide; close the
     engines.
     """
@@ -128,11 +151,7 @@ def resources(
     from tasks.store import Store
 
     settings = load_settings()
-    workers = (
-        default_workers()
-        if (workers := settings.workers if workers is None else workers) is None
-        else workers
-    )
+    workers = default_workers() if (workers := settings.workers if workers is None else workers) is None else workers
     if workers < 0:
         raise ConfigError(f"workers must be 0 (in this process) or more, got {workers}")
     opened = Store.open(store or settings.store, workers=workers)
@@ -167,15 +186,14 @@ def _served() -> Iterator[str]:
 def _quiet() -> Iterator[None]:
     """Keep Prefect off the console (its records go to its server) and telemetry off altogether."""
     set_environment(QUIET_ENVIRONMENT)
+    import prefect.main  # noqa: F401  (sets its console handlers up, once)
     from prefect.logging.handlers import PrefectConsoleHandler
 
     loggers = [
         logging.getLogger(),
         *(x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger)),
     ]
-    consoles = {
-        h: h.level for logger in loggers for h in logger.handlers if isinstance(h, PrefectConsoleHandler)
-    }
+    consoles = {h: h.level for logger in loggers for h in logger.handlers if isinstance(h, PrefectConsoleHandler)}
     for console in consoles:
         console.setLevel(logging.CRITICAL + 1)
     try:

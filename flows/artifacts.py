@@ -8,6 +8,7 @@ inside.
 from __future__ import annotations
 
 import base64
+import os
 from typing import Any
 
 import av
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.names import slug
+from flows.progress import short_name
 from tasks.run import StageRecord, VideoResult
 
 IMAGE_BYTES = 100_000  # a `data:` URI lives in Prefect's database
@@ -37,7 +39,7 @@ def publish(result: VideoResult) -> None:
     """
     from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 
-    name = slug(result.output.source.rstrip("/").rsplit("/", 1)[-1])
+    name = slug(short_name(result.output.source))
     create_table_artifact(stage_rows(result.stages), key=f"stages-{name}", description="Stages of this video")
     rows = figure_rows(result.output.metrics)
     if rows:
@@ -89,14 +91,20 @@ def where(result: VideoResult) -> str:
     http.
     """
     out = result.output
+    video = absolute(out.uri)
     lines = [
-        f"**Video:** `{out.uri}`",
-        f"**Report:** `{out.report}`" if out.report else "",
+        f"**Video:** `{video}`",
+        f"**Report:** `{absolute(out.report)}`" if out.report else "",
         f"{out.frames} frames, {out.width}×{out.height}, {out.shots} shot(s), {out.audio} audio track(s)",
-        f"**Key:** `{out.key}` — `steadyframe explain {out.uri}` says what went into it",
+        f"**Key:** `{out.key}` — `steadyframe explain {video}` says what went into it",
         "**Please look at it:** a figure is outside its usual range." if out.review else "",
     ]
     return "\n\n".join(line for line in lines if line)
+
+
+def absolute(uri: str) -> str:
+    """A path that means the same wherever it is read; URLs as they are."""
+    return uri if "://" in uri or not uri else os.path.abspath(uri)
 
 
 def before_after(source: str, result: str) -> str | None:
@@ -144,6 +152,4 @@ def middle_frame(uri: str) -> Image | None:
 
 def _at_height(image: Image, height: int) -> Image:
     width = max(1, round(image.shape[1] * height / image.shape[0]))
-    return np.asarray(
-        cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_AREA), np.uint8
-    )
+    return np.asarray(cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,26 +1,25 @@
 """The command line: which commands there are, and how every exit looks to people, scripts and shells.
 
-Commands live in `flows.commands`, one module per group, imported only when asked for (`--help` loads neither torch nor
-Prefect). A command returns an `Outcome`; printing, exit codes and `--json` (exactly one object on stdout, whatever
-happens) are decided here alone.
+Commands live in `flows.commands`, one module per group, imported only when asked for (`--help` loads neither
+torch nor Prefect). A command returns an `Outcome`; printing, exit codes and `--json` (exactly one object on
+stdout, whatever happens) are decided here alone.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import FrameType, MappingProxyType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from configs.errors import ConfigError, Interrupted, SteadyframeError
+from flows.signals import interrupt_on_sigterm
 
 if TYPE_CHECKING:
     from flows.commands.outcome import Outcome
@@ -86,11 +85,9 @@ class CommandLine(click.Group):
         before_end = given[: given.index("--")] if "--" in given else given
         as_json = "--json" in before_end
         method = next((word for word in before_end if word in COMMANDS), "")
-        with _stdout_kept_clean(as_json) as out, _sigterm_interrupts():
+        with _stdout_kept_clean(as_json) as out, interrupt_on_sigterm():
             try:
-                outcome = super().main(
-                    given, prog_name or "steadyframe", complete_var, standalone_mode=False, **extra
-                )
+                outcome = super().main(given, prog_name or "steadyframe", complete_var, standalone_mode=False, **extra)
             except BaseException as error:
                 outcome = _failed(error, method)
             code = _tell(outcome, method, as_json, out)
@@ -156,7 +153,7 @@ class UsageError(ConfigError):
 
 @contextmanager
 def _stdout_kept_clean(as_json: bool) -> Iterator[TextIO]:
-    """Yield the real stdout; with `--json`, whatever libraries or child processes print goes to stderr instead."""
+    """Yield the real stdout; with `--json`, what libraries or child processes print goes to stderr."""
     real = sys.stdout
     if not as_json:
         yield real
@@ -185,26 +182,7 @@ def _own_descriptor(stream: TextIO) -> TextIO | None:
         return None
 
 
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that `finally` runs and a result is printed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt("SIGTERM")
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@click.command(
-    cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.command(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="steadyframe", message="%(prog)s %(version)s")
 def main() -> None:
-    """Restyle videos with diffusion models: the same bits for any number of workers, resumable, without flicker."""
+    """Restyle videos with diffusion models: resumable, without flicker, the same bits on any workers."""

@@ -17,12 +17,23 @@ from configs.errors import SteadyframeError
 from configs.form import RestyleForm
 from flows import records
 from flows.api import Tally, resources, run_sources
+from flows.progress import short_name
 from flows.result import JobResult
 from flows.sources import expand
 from tasks.run import silent
 
 
-@flow(name="restyle", flow_run_name="{job.style} · {job.preset}", persist_result=False)
+def title() -> str:
+    """Name of the run for people: `demo · watercolor`, `clip.mp4 and 3 more · oil`."""
+    from prefect.runtime import flow_run
+
+    form = RestyleForm.model_validate(flow_run.parameters.get("job") or {})
+    first = short_name(form.sources[0]) if form.sources else "nothing"
+    more = f" and {len(form.sources) - 1} more" if len(form.sources) > 1 else ""
+    return f"{first}{more} · {form.prompt[:40] if form.style == 'none' else form.style}"
+
+
+@flow(name="restyle", flow_run_name=title, persist_result=False)
 def restyle(job: RestyleForm = RestyleForm()) -> State[Any]:  # noqa: B008  (frozen; a literal default for the form)
     """Restyle videos by text and a named style, without flicker. Untouched, the form runs the built-in demo
     clip.
@@ -49,9 +60,7 @@ def restyle(job: RestyleForm = RestyleForm()) -> State[Any]:  # noqa: B008  (fro
 def rows(result: JobResult) -> list[dict[str, Any]]:
     """One row per source: where its result is, or why there is none."""
     done = [{"source": o.source, "result": o.uri, "error": ""} for o in result.outputs]
-    return done + [
-        {"source": e.source, "result": "", "error": f"{e.class_name}: {e.message}"} for e in result.errors
-    ]
+    return done + [{"source": e.source, "result": "", "error": f"{e.class_name}: {e.message}"} for e in result.errors]
 
 
 def final_state(result: JobResult) -> State[Any]:

@@ -68,9 +68,7 @@ class Gauge:
     def percent(self) -> float:
         """Share of the video's stages that lies behind, 0 to 100; stages that were skipped count as done."""
         order = list(SHARES)
-        before = (
-            order[: order.index(self.stage)] if self.stage in SHARES else self.left_behind & SHARES.keys()
-        )
+        before = order[: order.index(self.stage)] if self.stage in SHARES else self.left_behind & SHARES.keys()
         within = min(1.0, self.done / self.total) if self.total else 0.0
         return min(100.0, sum(SHARES[name] for name in before) + SHARES.get(self.stage, 0) * within)
 
@@ -104,6 +102,8 @@ class Watch:
         self._end = threading.Event()
         self._cancelled = threading.Event()
         self._changed = False
+        self._finished = False
+        self._began = time.monotonic()
         self._artifact: UUID | None = None
         self._thread: threading.Thread | None = None
 
@@ -119,11 +119,13 @@ class Watch:
         """Whether the run was cancelled on the server (asked every few seconds)."""
         return self._cancelled.is_set()
 
+    def finish(self) -> None:
+        """Say that the video is done: leaving without that leaves the bar where it was."""
+        self._finished = True
+
     def __enter__(self) -> Watch:
         context = contextvars.copy_context()
-        self._thread = threading.Thread(
-            target=context.run, args=(self._publish,), name="progress", daemon=True
-        )
+        self._thread = threading.Thread(target=context.run, args=(self._publish,), name="progress", daemon=True)
         self._thread.start()
         return self
 
@@ -158,12 +160,14 @@ class Watch:
         with self._lock:
             changed, self._changed = self._changed, False
             percent, text = self._gauge.percent(), self._gauge.describe(now)
-        if not (changed or (final and self._artifact)):
+        if final and self._finished:
+            percent, text = 100.0, f"done in {_duration(now - self._began)}"
+        if not (changed or (final and (self._artifact or self._finished))):
             return
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
         if self._artifact is None:
-            made = create_progress_artifact(percent, key=f"progress-{slug(self.source)}", description=text)
+            made = create_progress_artifact(percent, key=f"progress-{slug(short_name(self.source))}", description=text)
             self._artifact = made if isinstance(made, UUID) else None
         else:
             update_progress_artifact(self._artifact, percent, description=text)
@@ -179,6 +183,11 @@ class Watch:
             state = client.read_flow_run(context.flow_run.id).state
         if state is not None and (state.is_cancelling() or state.is_cancelled()):
             self._cancelled.set()
+
+
+def short_name(source: str) -> str:
+    """Last part of a path or URL, which is how people know a video."""
+    return source.rstrip("/").rsplit("/", 1)[-1]
 
 
 def _duration(seconds: float) -> str:

@@ -6,6 +6,7 @@ Scripts outside depend on its keys (architecture.md section 6). Knows no stage.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -88,12 +89,24 @@ class JobResult(BaseModel):
         return 3 if len(videos) > 1 and len(videos) == len(kinds) else 2
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types, with the contract's key names (`class`)."""
-        return self.model_dump(mode="json", by_alias=True)
+        """Plain JSON types, with the contract's key names (`class`); a figure that is not finite is null."""
+        plain: dict[str, Any] = finite(self.model_dump(mode="json", by_alias=True))
+        return plain
 
     def to_json(self) -> str:
         """One line."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+
+def finite(value: Any) -> Any:
+    """Return a JSON value with NaN and infinities, which JSON does not have, as None."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
 
 
 _STOPPED = "stopped; committed work is kept and the same command resumes"

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -17,6 +20,9 @@ from flows.api import QUIET_ENVIRONMENT, interrupt_on_sigterm, set_environment
 from flows.server import local_api
 
 STOP_SECONDS = 20.0  # a run that is told to stop closes its engines first
+
+if TYPE_CHECKING:
+    from prefect.runner import Runner
 
 log = logging.getLogger("steadyframe")
 
@@ -34,8 +40,9 @@ def serve(announce: Callable[[str], None], limit: int = 1) -> None:
                 asyncio.run(_work(url, announce, limit))
             finally:
                 _end_children()
-    except KeyboardInterrupt:
-        announce("stopped; interrupted runs resume when they are run again")
+    except KeyboardInterrupt:  # before the runner was up
+        pass
+    announce("stopped; interrupted runs resume when they are run again")
 
 
 async def _work(url: str, announce: Callable[[str], None], limit: int) -> None:
@@ -53,9 +60,33 @@ async def _work(url: str, announce: Callable[[str], None], limit: int) -> None:
     deployment_id = await runner.aadd_deployment(deployment)
     page = url.removesuffix("/api")
     announce(f"UI:       {page}")
-    announce(f"Run form: {page}/deployments/deployment/{deployment_id}/run")
+    announce(f"Run form: {page}/v2/deployments/deployment/{deployment_id}/run")
     announce("Ctrl-C stops everything")
-    await runner.start()
+    await _until_stopped(runner)
+
+
+async def _until_stopped(runner: Runner) -> None:
+    """Run the runner until Ctrl-C or SIGTERM, then end its runs while it and the server still can note that.
+
+    The runner's own way out (`sys.exit` inside a signal handler) leaves runs that are shown as Running for ever.
+    """
+    stopped = asyncio.Event()
+    working = asyncio.create_task(runner.start())
+    await asyncio.sleep(0)  # it installs its handler first; ours replaces it
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    waiting = asyncio.create_task(stopped.wait())
+    await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        waiting.cancel()
+        working.result()
+        return
+    await asyncio.to_thread(_end_children)
+    await asyncio.sleep(1)  # the runner hears of the ends and reports them
+    working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
 
 
 def _end_children() -> None:

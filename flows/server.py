@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 from filelock import FileLock, Timeout
@@ -29,11 +30,12 @@ from filelock import FileLock, Timeout
 from configs.errors import SteadyframeError
 from configs.settings import load_settings
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 START_SECONDS = 120.0  # the first start migrates a new database: 11 s here, more on a busy machine
 STOP_SECONDS = 15.0
-LINGER_SECONDS = (
-    5.0  # how long the server stays without a live user (one that left politely stops it at once)
-)
+LINGER_SECONDS = 5.0  # how long the server stays without a live user (one that left politely stops it at once)
 
 SERVER_ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -184,6 +186,8 @@ def _start(folder: Path) -> ServerRecord:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_API_")}
     environment |= SERVER_ENVIRONMENT | {
         "PREFECT_HOME": str(folder),
+        # not into the installed package, which other users share and may not write
+        "PREFECT_UI_STATIC_DIRECTORY": str(folder / "ui"),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
     }
     (folder / "server.json").unlink(missing_ok=True)
@@ -251,9 +255,7 @@ def _deliver() -> None:
 
     for worker in (EventsWorker, APILogWorker):
         drained = worker.drain_all(timeout=10)
-        if drained is not None and not isinstance(
-            drained, bool
-        ):  # a coroutine when a loop runs: not our case
+        if drained is not None and not isinstance(drained, bool):  # a coroutine when a loop runs: not our case
             logging.getLogger(__name__).debug("queues are drained by the running loop")
 
 
@@ -268,7 +270,10 @@ def serve(folder: Path, port: int) -> None:
     from prefect.server.api.server import create_app
 
     config = uvicorn.Config(
-        create_app(final=True), log_level="warning", timeout_keep_alive=5, timeout_graceful_shutdown=3
+        _without_telemetry(create_app(final=True)),
+        log_level="warning",
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=3,
     )
     server = uvicorn.Server(config)
     me = Process.current()
@@ -276,6 +281,20 @@ def serve(folder: Path, port: int) -> None:
     record.write(folder)
     threading.Thread(target=_watch, args=(folder, record, server), daemon=True).start()
     server.run(sockets=[listener])
+
+
+def _without_telemetry(app: ASGIApp) -> ASGIApp:
+    """Let pages talk to this server only: the new UI asks amplitude for settings, whatever its switches say."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"content-security-policy", b"connect-src 'self' data:")]
+            await send(message)
+
+        await app(scope, receive, with_policy)
+
+    return wrapped
 
 
 def _listen(port: int) -> socket.socket:

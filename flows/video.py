@@ -20,7 +20,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from configs.errors import Interrupted, SteadyframeError
 from flows import artifacts
-from flows.progress import Watch
+from flows.progress import Watch, short_name
 from tasks import pipeline
 from tasks.ref import Ref
 from tasks.run import Run, VideoResult
@@ -53,9 +53,7 @@ def restyle_one(run: Run, stoppable: bool = False) -> VideoResult:
         validate_parameters=False,
         log_prints=False,
     )
-    def restyle_video(
-        source: str, style: str | None, prompt: str | None, steps: int, seed: int
-    ) -> State[Any]:
+    def restyle_video(source: str, style: str | None, prompt: str | None, steps: int, seed: int) -> State[Any]:
         """Restyle one video."""
         return _watched(run, kept, stoppable)
 
@@ -70,8 +68,9 @@ def restyle_one(run: Run, stoppable: bool = False) -> VideoResult:
 
 def title(run: Run) -> str:
     """Name of the flow run for people: `clip.mp4 · watercolor`."""
-    name = run.source.rstrip("/").rsplit("/", 1)[-1]
-    return f"{name} · {run.job.style or (run.job.prompt or '')[:40]}".replace("{", "(").replace("}", ")")
+    return f"{short_name(run.source)} · {run.job.style or (run.job.prompt or '')[:40]}".replace("{", "(").replace(
+        "}", ")"
+    )
 
 
 def _watched(run: Run, kept: _Kept, stoppable: bool) -> State[Any]:
@@ -83,9 +82,8 @@ def _watched(run: Run, kept: _Kept, stoppable: bool) -> State[Any]:
             return run.should_stop() or watch.cancelled()
 
         try:
-            kept.value = pipeline.restyle_video(
-                replace(run, observe=watch, should_stop=should_stop), do=in_task
-            )
+            kept.value = pipeline.restyle_video(replace(run, observe=watch, should_stop=should_stop), do=in_task)
+            watch.finish()
         except (Interrupted, KeyboardInterrupt, TerminationSignal) as error:
             if not isinstance(error, Interrupted) and not stoppable:
                 raise
@@ -136,9 +134,7 @@ def in_task(stage: str, part: str, work: Callable[[], Ref]) -> Ref:
             kept.error = error
             raise
         kept.value = ref
-        get_run_logger().info(
-            "%s: %s, %.2f s, %s bytes, key %s", name, ref.status, ref.seconds, ref.bytes, ref.key[:8]
-        )
+        get_run_logger().info("%s: %s, %.2f s, %s bytes, key %s", name, ref.status, ref.seconds, ref.bytes, ref.key[:8])
         return Completed(name="Reused") if ref.status == "reused" else Completed()
 
     run_stage(return_state=True)

@@ -123,9 +123,7 @@ class DiffusersBackbone:
 
     def embed(self, prompt: str, negative_prompt: str) -> PromptEmbeds:
         """See `Backbone.embed`."""
-        return embed_prompt(
-            self.parts.tokenizer, self.parts.text_encoder, prompt, negative_prompt, self.device
-        )
+        return embed_prompt(self.parts.tokenizer, self.parts.text_encoder, prompt, negative_prompt, self.device)
 
     @torch.no_grad()
     def predict(
@@ -216,9 +214,7 @@ def describe(model: ModelConfig) -> BackboneFacts:
     """Facts of a model from its files alone (weights are hashed, not loaded). Errors: WeightsError."""
     if model.path == "dry":
         dry = DryBackbone()
-        return BackboneFacts(
-            dry.latent_channels, dry.factor, dry.size_multiple, dry.digest, dry.scheduler_config
-        )
+        return BackboneFacts(dry.latent_channels, dry.factor, dry.size_multiple, dry.digest, dry.scheduler_config)
     return _facts(find_model(model))
 
 
@@ -243,9 +239,7 @@ def _facts(files: ModelFiles) -> BackboneFacts:
     unet, vae, text = files.config("unet"), files.config("vae"), files.config("text_encoder")
     channels, factor = int(vae.get("latent_channels", 4)), vae_factor(vae)
     if unet.get("addition_embed_type") or unet.get("class_embed_type"):
-        raise WeightsError(
-            f"{files.root} wants more than text (SDXL or unCLIP); use a Stable Diffusion 1 or 2 type"
-        )
+        raise WeightsError(f"{files.root} wants more than text (SDXL or unCLIP); use a Stable Diffusion 1 or 2 type")
     if unet.get("in_channels", 4) != channels:
         raise WeightsError(
             f"unet takes {unet.get('in_channels', 4)} channels, the vae has {channels}: "

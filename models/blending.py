@@ -30,9 +30,7 @@ Operator = Literal["mean", "confidence"]
 Side = Literal["left", "right"]
 
 TAU = 100.0
-"""Confidence operator: squared difference per value (0-255 scale, mean over the patch) at which a weight
-falls to 1/e.
-"""
+"""Operator "confidence": mean squared difference of a patch (0-255 scale) at which a weight falls to 1/e."""
 
 
 @dataclass(frozen=True, order=True)
@@ -52,17 +50,18 @@ class Entry:
         return tuple(range(self.frame + 1, self.frame + reach + 1))
 
 
-def query(side: Side, target: int, end: int, w: int) -> tuple[Entry, ...]:
+def query(side: Side, target: int, end: int) -> tuple[Entry, ...]:
     """Entries that cover the frames from `target` to `end` (inclusive, on that side) each exactly once.
 
-    From the target outwards, always the largest entry that starts there, fits, and has at most w + 1 frames.
+    From the target outwards, always the largest entry that starts there and fits. So entries that no query of
+    radius w can use (more than w + 1 frames), which published code builds as well, are never made.
     """
-    entries, x, top = [], target, (w + 1).bit_length() - 1
+    entries, x = [], target
     step = -1 if side == "left" else 1
     while (end - x) * step >= 0:
         aligned = x + 1 if side == "left" else x
         level = 0
-        while level < top and aligned % 2 ** (level + 1) == 0 and (end - x) * step >= 2 ** (level + 1) - 1:
+        while aligned % 2 ** (level + 1) == 0 and (end - x) * step >= 2 ** (level + 1) - 1:
             level += 1
         entries.append(Entry(side, x, level))
         x += step * 2**level
@@ -70,9 +69,7 @@ def query(side: Side, target: int, end: int, w: int) -> tuple[Entry, ...]:
 
 
 def pairs_for_window(window: Window, w: int) -> set[tuple[int, int]]:
-    """The (target, source) frame pairs whose fields `blend` asks for, for this window and radius: these and
-    no others.
-    """
+    """The (target, source) pairs whose fields `blend` asks for on this window: these and no others."""
     pairs = set()
     for target in window.frames:
         for entry in _entries(window, target, w):
@@ -83,13 +80,14 @@ def pairs_for_window(window: Window, w: int) -> set[tuple[int, int]]:
 
 
 def pairs_needed(n: int, w: int) -> dict[int, tuple[int, ...]]:
-    """For each target frame of a shot of `n` frames, the source frames whose fields blending any window
-    needs.
+    """For each target frame of a shot of `n` frames, the sources whose fields blending any window needs.
 
     Does not depend on how the shot is cut into windows. About log2(w) * 2 pairs a frame.
     """
-    pairs = pairs_for_window(Window(0, 0, n, n), w)
-    return {target: tuple(sorted(source for t, source in pairs if t == target)) for target in range(n)}
+    needed: dict[int, list[int]] = {target: [] for target in range(n)}
+    for target, source in sorted(pairs_for_window(Window(0, 0, n, n), w)):
+        needed[target].append(source)
+    return {target: tuple(sources) for target, sources in needed.items()}
 
 
 def blend(
@@ -132,8 +130,7 @@ def blend_naive(
     patch: int = 5,
     tau: float = TAU,
 ) -> Image:
-    """`blend` by its definition, 2 w direct remaps a frame: the oracle of the tables, and what they
-    approximate.
+    """`blend` by its definition, 2 w direct remaps a frame: the oracle of the tables.
 
     Equal to `blend` where fields compose exactly (translations, no motion); elsewhere 0.1-0.2 dB better and
     4x as slow, since no frame passes through two remaps.
@@ -186,8 +183,8 @@ def check(w: int, operator: str, tau: float = TAU) -> None:
 
 
 def _entries(window: Window, target: int, w: int) -> tuple[Entry, ...]:
-    left = query("left", target, max(0, target - w), w)
-    right = query("right", target, min(window.shot_frames - 1, target + w), w)
+    left = query("left", target, max(0, target - w))
+    right = query("right", target, min(window.shot_frames - 1, target + w))
     return left + right
 
 
@@ -226,9 +223,7 @@ class _Blended:
 
 
 def _weighed(image: Image) -> Image:
-    """[H,W,C] to [H,W,C+1]: the picture and its weight 1, so that sums of pictures carry their weights with
-    them.
-    """
+    """[H,W,C] to [H,W,C+1]: the picture and its weight 1, so that sums carry their weights with them."""
     return np.concatenate([image, np.ones((*image.shape[:2], 1), np.float32)], axis=2, dtype=np.float32)
 
 

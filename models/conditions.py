@@ -63,9 +63,7 @@ def tile(frames_FHWC: NDArray[np.uint8], blur: float = 0.0) -> NDArray[np.float3
     return colour_FHWC
 
 
-def depth_from_folder(
-    folder: str | Path, frames: Sequence[int], size: tuple[int, int]
-) -> NDArray[np.float32]:
+def depth_from_folder(folder: str | Path, frames: Sequence[int], size: tuple[int, int]) -> NDArray[np.float32]:
     """Depth maps a user made with a tool of their choice, one PNG per frame of the clip.
 
     A file belongs to the frame that the digits at the end of its name say (`depth_00012.png`, `12.png`); grey

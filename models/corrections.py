@@ -68,17 +68,18 @@ class Deflicker:
         pictures = travelling(self._decode(state.x0))
         gathered = yield Publish(self.exchanges[0], pictures)
         blended = blend_gathered(gathered, window, ctx, self.config)
-        x0 = self._encode(blended)
+        x0 = self._encode(blended, state.x0.device)
         if self.config.vae_residual:
-            x0 = state.x0.float() + (x0 - self._encode(pictures.float()))
+            x0 = state.x0.float() + (x0 - self._encode(pictures.float(), state.x0.device))
         eps = eps_from_x0(x0, state.latents, self.schedule.alpha(step))
         return replace(state, x0=x0.to(state.x0.dtype), eps=eps.to(state.eps.dtype))
 
     def _decode(self, latents: Tensor) -> Tensor:
         return self.backbone.decode(fill(latents, self.size))[: len(latents)].float().clamp(0.0, 1.0)
 
-    def _encode(self, pictures: Tensor) -> Tensor:
-        return self.backbone.encode(fill(pictures, self.size))[: len(pictures)].float()
+    def _encode(self, pictures: Tensor, device: torch.device) -> Tensor:
+        latents = self.backbone.encode(fill(pictures, self.size))[: len(pictures)]
+        return latents.to(device, torch.float32)
 
 
 def post_filter_exchange(config: DeflickerConfig) -> Exchange:
@@ -89,9 +90,7 @@ def post_filter_exchange(config: DeflickerConfig) -> Exchange:
 def post_filter(
     window: Window, decoded: Tensor, ctx: Context, config: DeflickerConfig
 ) -> Generator[Publish, Gathered, Tensor]:
-    """The same blend on final pictures: float [F,3,H,W] in [0, 1] to the same, float32. No model call is
-    made.
-    """
+    """The same blend on final pictures: float [F,3,H,W] in [0, 1] to float32; no model call is made."""
     check(config.window, config.operator)
     gathered = yield Publish(post_filter_exchange(config), travelling(decoded.float().clamp(0.0, 1.0)))
     return blend_gathered(gathered, window, ctx, config)
@@ -107,9 +106,7 @@ def blend_gathered(gathered: Gathered, window: Window, ctx: Context, config: Def
 
 
 def travelling(pictures: Tensor) -> Tensor:
-    """Round to float16, as pictures travel between workers, also when they stay: so travelling changes no
-    bit.
-    """
+    """Round to float16, also what stays in place: so travelling between workers changes no bit."""
     return pictures.half()
 
 
@@ -117,6 +114,4 @@ def fill(rows: Tensor, size: int) -> Tensor:
     """`rows` [F,...] with the last one repeated up to `size` rows."""
     if len(rows) > size:
         raise ConfigError(f"a window of {len(rows)} frames does not fit calls of {size}")
-    return (
-        torch.cat([rows, rows[-1:].expand(size - len(rows), *rows.shape[1:])]) if len(rows) < size else rows
-    )
+    return torch.cat([rows, rows[-1:].expand(size - len(rows), *rows.shape[1:])]) if len(rows) < size else rows

@@ -1,5 +1,4 @@
-"""Optical flow between consecutive frames and where it can be trusted; for measuring, never for making
-pictures.
+"""Optical flow of consecutive frames and where to trust it; for measuring, never for making pictures.
 
 Legend: H W picture; flow float32 [H,W,2] as (dx, dy) in pixels. DIS flow of OpenCV with settings that were
 the most exact of those tried on known warps (endpoint error 0.18 px at 512x512); Farneback errs 8-16x more.
@@ -22,9 +21,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class PairFlow:
-    """Motion between frame t and t + 1: `backward` says where a pixel of t + 1 was in t, `forward` the other
-    way.
-    """
+    """Motion of a frame pair: `backward` says where a pixel of t + 1 was in t, `forward` the other way."""
 
     backward: Flow
     forward: Flow
@@ -32,16 +29,13 @@ class PairFlow:
 
 
 def pair_flow(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> PairFlow:
-    """Flow both ways between two uint8 RGB frames [H,W,3], and the pixels of `after` whose flow is
-    consistent.
+    """Flow both ways of two uint8 RGB frames [H,W,3], and the pixels of `after` where it is consistent.
 
     Raises ConfigError when the sizes differ or a side is below 16 pixels (too small for the method's
     patches).
     """
     if before.shape != after.shape or before.ndim != 3:
-        raise ConfigError(
-            f"frames to compare must be of one size [H,W,3], got {before.shape} and {after.shape}"
-        )
+        raise ConfigError(f"frames to compare must be of one size [H,W,3], got {before.shape} and {after.shape}")
     if min(before.shape[:2]) < 16:
         raise ConfigError(f"optical flow needs frames of at least 16x16, got {before.shape[:2]}")
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (before, after)]
@@ -51,8 +45,7 @@ def pair_flow(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> PairFlow:
 
 
 def consistent(backward: Flow, forward: Flow) -> Mask:
-    """Pixels of the later frame that come from inside the earlier one, and whose way there and back ends
-    nearby.
+    """Pixels of the later frame that come from inside the earlier one and whose way there and back closes.
 
     |b + f|^2 < 0.01 (|b|^2 + |f|^2) + 0.5 with f read where b points: Sundaram et al., ECCV 2010, eq. 5.
     """

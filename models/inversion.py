@@ -46,10 +46,9 @@ class InversionProgram:
         """S."""
         return len(self.schedule)
 
-    @property
-    def exchanges(self) -> tuple[Exchange, ...]:
-        """The latents around the window, once per prediction."""
-        return (self.around,) * (1 + self.fixed_point)
+    def phases(self, step: int) -> tuple[Exchange, ...]:
+        """The latents around the window, once per prediction; nothing at `finish`."""
+        return (self.around,) * (1 + self.fixed_point) if step < self.num_steps else ()
 
     def initial(self, window: Window, ctx: Context) -> State:
         """The source's latents, condition `latents`."""
@@ -78,17 +77,14 @@ class InversionProgram:
             state = replace(state, latents=latents, extras={**state.extras, "residual": residual})
             yield StepDone(i + 1, state)
 
-    def finish(
-        self, window: Window, state: State, ctx: Context
-    ) -> Generator[Publish, Gathered | None, dict[str, Any]]:
+    def finish(self, window: Window, state: State, ctx: Context) -> Generator[Publish, Gathered | None, dict[str, Any]]:
         """`{"residual": float32 [F, S]}`; the latents themselves are the state."""
         yield from ()
         return {"residual": state.extras["residual"]}
 
 
 def invert_step(latents: Tensor, schedule: Schedule, step: int, fixed_point: int = 0) -> StepAsking:
-    """Undo denoising step `step` of `latents` [F, ...]; yields what to predict on (told that step's
-    timestep).
+    """Undo denoising step `step` of `latents` [F, ...]; yields what to predict on at that step's timestep.
 
     Returns (noisier latents, error [F]). The root sought is z = (z_prev - c eps(z)) / A, i.e. the z whose
     denoising step gives `latents`; the iterates are z <- right-hand side. The first prediction is on
@@ -96,7 +92,7 @@ def invert_step(latents: Tensor, schedule: Schedule, step: int, fixed_point: int
     level of `latents`, as in diffusers' `DDIMInverseScheduler`. A later one is on an iterate, at the level it
     stands for.
 
-    An iterate's error ||rhs(z) - z|| / ||rhs(z)|| is known only after the next prediction. So each frame
+    An iterate's error ||rhs(z) - z|| / ||latents|| is known only after the next prediction. So each frame
     keeps the checked iterate with the least error; if that is the last one checked, the iteration still
     contracts and its successor is kept. Coarse grids break the contraction: then an earlier one stays, at
     worst the naive one.
@@ -114,10 +110,12 @@ def invert_step(latents: Tensor, schedule: Schedule, step: int, fixed_point: int
     per_frame = (-1, *(1,) * (clean.ndim - 1))
     least = torch.full((len(clean),), torch.inf, dtype=clean.dtype, device=clean.device)
     newest_is_best = torch.zeros_like(least, dtype=torch.bool)
+    # Relative to what is fixed: against the iterate itself, one that runs away geometrically looks steady.
+    size = _norm(clean).clamp_min(1e-12)
     for _ in range(fixed_point):
         prediction = yield z.to(dtype)
         following = from_eps(_eps(prediction, z, high, kind))
-        error = _norm(following - z) / _norm(following).clamp_min(1e-12)
+        error = _norm(following - z) / size
         newest_is_best = error < least
         best = torch.where(newest_is_best.view(per_frame), z, best)
         least = torch.where(newest_is_best, error, least)
@@ -129,8 +127,9 @@ def invert_step(latents: Tensor, schedule: Schedule, step: int, fixed_point: int
 def invert(
     latents: Tensor, network: Network, schedule: Schedule, fixed_point: int = 0
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Invert one tensor [F, ...] with `network(latents, timestep)`: (trajectory of S+1 latents, error [F,
-    S]).
+    """Invert one tensor [F, ...] with `network(latents, timestep)`.
+
+    Returns (trajectory of S+1 latents, clean first; error [F, S]).
     """
     trajectory, errors = [latents], []
     for step in reversed(range(len(schedule))):

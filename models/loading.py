@@ -41,9 +41,7 @@ def open_device(name: str) -> torch.device:
     if device.type == "cuda":
         found = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= found:
-            raise DeviceError(
-                f"device {name!r} asked for, but this machine has {found} CUDA devices; use cpu"
-            )
+            raise DeviceError(f"device {name!r} asked for, but this machine has {found} CUDA devices; use cpu")
         # Exactness: the same call gives the same bits. cuBLAS reads its variable when it starts.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
@@ -76,9 +74,7 @@ def open_parts(files: ModelFiles, model: ModelConfig, device: torch.device) -> P
     text_encoder = _part(transformers.CLIPTextModel, files.component("text_encoder"), dtype=dtype)
     controlnets = tuple(_part(ControlNetModel, folder, torch_dtype=dtype) for folder in files.controlnets)
     try:
-        tokenizer = transformers.CLIPTokenizer.from_pretrained(
-            files.component("tokenizer"), local_files_only=True
-        )
+        tokenizer = transformers.CLIPTokenizer.from_pretrained(files.component("tokenizer"), local_files_only=True)
     except (OSError, ValueError, TypeError) as error:
         raise WeightsError(f"cannot open the tokenizer in {files.component('tokenizer')}: {error}") from error
     if model.vae_slicing:
@@ -122,9 +118,7 @@ def _part(kind: Any, folder: Path, **options: Any) -> Any:
         raise WeightsError(f"cannot load {kind.__name__} from {folder}: {error}") from error
     missing = sorted(k for k in info["missing_keys"] if "position_ids" not in k)
     if missing:
-        raise WeightsError(
-            f"weights in {folder} lack {len(missing)} tensors of its config, the first {missing[0]}"
-        )
+        raise WeightsError(f"weights in {folder} lack {len(missing)} tensors of its config, the first {missing[0]}")
     return network
 
 
@@ -136,9 +130,7 @@ def _fuse_lora(file: Path, unet: Any, text_encoder: Any) -> None:
 
     load_state: Callable[..., Any] = Loader.lora_state_dict
     try:
-        state, alphas = load_state(
-            str(file.parent), weight_name=file.name, use_safetensors=True, local_files_only=True
-        )
+        state, alphas = load_state(str(file.parent), weight_name=file.name, use_safetensors=True, local_files_only=True)
         Loader.load_lora_into_unet(state, network_alphas=alphas, unet=unet)
         Loader.load_lora_into_text_encoder(state, network_alphas=alphas, text_encoder=text_encoder)
     except (OSError, ValueError, RuntimeError, KeyError) as error:

@@ -33,8 +33,7 @@ class Interval:
 
 
 def pair_mse(before: Picture, after: Picture, flow: PairFlow, convention: Convention = "masked") -> float:
-    """Mean squared difference (0-255 scale) between edited frame t + 1 and edited frame t moved along source
-    flow.
+    """Mean squared difference (0-255 scale) of edited frame t + 1 and frame t moved along source flow.
 
     `masked`, ours: backward flow, pixels inside the frame and consistent both ways. `all`: backward flow, all
     pixels, zeros outside. `minus_forward`: frame t read at x - forward flow, all pixels (published
@@ -87,12 +86,9 @@ class FlickerMeter:
         if not self._first:
             flow = pair_flow(self._source, source) if self._source is not None else None
             for name, picture in now.items():
-                known = flow is not None and name in self._clips
-                value = (
-                    pair_mse(self._clips[name], picture, flow, self.convention)
-                    if known and flow
-                    else math.nan
-                )
+                value = math.nan
+                if flow is not None and name in self._clips:
+                    value = pair_mse(self._clips[name], picture, flow, self.convention)
                 self.pairs.setdefault(name, []).append(value)
         self._first, self._source, self._clips = False, source, now
 
@@ -102,8 +98,7 @@ class FlickerMeter:
 
 
 def excess_flicker(out: float, source: float, control: float) -> float:
-    """Flicker left of what the control adds to the source: 0 as steady as the source, 1 as bad as the
-    control.
+    """Share of the control's added flicker that is left: 0 as steady as the source, 1 as bad as the control.
 
     (out - source) / (control - source) of mean Pixel-MSE; negative when smoother than the source (suspect
     blur). NaN when the control flickers no more than the source, for then there is nothing to remove.
@@ -114,25 +109,20 @@ def excess_flicker(out: float, source: float, control: float) -> float:
 def psnr(picture: Picture, reference: Picture) -> float:
     """Peak signal-to-noise ratio in dB on the 0-255 scale; infinite when equal."""
     if picture.shape != reference.shape:
-        raise ConfigError(
-            f"pictures to compare must be of one size, got {picture.shape} and {reference.shape}"
-        )
+        raise ConfigError(f"pictures to compare must be of one size, got {picture.shape} and {reference.shape}")
     error = float(((picture.astype(np.float32) - reference.astype(np.float32)) ** 2).mean(dtype=np.float64))
     return 10.0 * math.log10(255.0**2 / error) if error else math.inf
 
 
 def sharpness(picture: Picture) -> float:
-    """Energy of the Laplacian of the luma of an RGB picture [H,W,3] (0-255): mean square; 0 for a flat
-    picture.
-    """
+    """Mean square of the Laplacian of the luma of an RGB picture [H,W,3] (0-255); 0 for a flat picture."""
     luma = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     edges = cv2.Laplacian(luma, cv2.CV_32F, ksize=1)[1:-1, 1:-1]
     return float((edges**2).mean(dtype=np.float64))
 
 
 def sharpness_ratio(out: Iterable[Picture], reference: Iterable[Picture]) -> float:
-    """Laplacian energy of `out` over that of `reference`, both summed over frames: 1 as sharp, below 1
-    blurred.
+    """Laplacian energy of `out` over that of `reference`, over all frames: 1 as sharp, below 1 blurred.
 
     Noise counts as sharpness: choose a reference of the same style and noise. NaN when the reference is flat.
     """
@@ -143,8 +133,7 @@ def sharpness_ratio(out: Iterable[Picture], reference: Iterable[Picture]) -> flo
 def seam_ratio(
     per_pair_mse: Sequence[float], window_starts: Collection[int], shots: Sequence[tuple[int, int]]
 ) -> float:
-    """Mean Pixel-MSE of frame pairs across window borders over that of pairs inside windows: 1 means no
-    seams.
+    """Mean Pixel-MSE of pairs across window borders over that of pairs inside windows: 1 means no seams.
 
     `per_pair_mse[t]`: pair (t, t + 1) of the clip. `window_starts`: first frame of each window, counted in
     the clip. `shots`: [first, last) of each. Pairs across cuts are left out. Taken per shot that has both
@@ -162,9 +151,7 @@ def seam_ratio(
     return total / borders if borders else math.nan
 
 
-def bootstrap_ci(
-    values: Sequence[float], confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> Interval:
+def bootstrap_ci(values: Sequence[float], confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
     """Mean of `values` (NaN left out) with a percentile bootstrap interval (Efron 1979).
 
     Consecutive pairs of one clip are correlated: give one value per clip or shot where you can. NaN when

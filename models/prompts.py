@@ -23,9 +23,7 @@ class PromptEmbeds:
     uncond: Tensor
 
 
-def embed_prompt(
-    tokenizer: Any, text_encoder: Any, prompt: str, negative_prompt: str, device: Device
-) -> PromptEmbeds:
+def embed_prompt(tokenizer: Any, text_encoder: Any, prompt: str, negative_prompt: str, device: Device) -> PromptEmbeds:
     """Last hidden states of prompt and negative prompt.
 
     One text per call, padded to the tokenizer's length: a fixed shape, so the same bits whatever else runs.

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.patch_ssd import jit
+from configs.errors import ConfigError
+from models.patch_kernels import jit
 
 Image = NDArray[np.float32]
 
@@ -27,9 +28,16 @@ def vote(image: Image, offsets: NDArray[np.int16], patch: int = 5) -> Image:
     of valid terms.
     """
     height, width, channels = image.shape
+    if offsets.shape != (height, width, 2) or offsets.dtype != np.int16:
+        raise ConfigError(
+            f"the field for a picture of {height}x{width} must be int16 [{height},{width},2], "
+            f"got {offsets.dtype} {list(offsets.shape)}: correspondence and pictures differ in working size"
+        )
+    if patch < 1 or patch % 2 == 0:
+        raise ConfigError(f"patch must be odd, got {patch}")
     runs = _runs(offsets)
     if channels == LANES:
-        return _vote(np.ascontiguousarray(image), offsets, runs, patch // 2)
+        return _vote(np.ascontiguousarray(image, np.float32), offsets, runs, patch // 2)
     out = np.empty((height, width, channels), np.float32)
     for first in range(0, channels, LANES):
         part = image[..., first : first + LANES]
@@ -67,8 +75,8 @@ def _vote(image, offsets, runs, radius):  # type: ignore[no-untyped-def]
                 if not same or runs[ny, right] < across:
                     uniform = False
                     break
-            if uniform:
-                qy, qx = y + np.int64(offsets[y, x, 0]), x + np.int64(offsets[y, x, 1])
+            qy, qx = y + np.int64(offsets[y, x, 0]), x + np.int64(offsets[y, x, 1])
+            if uniform and qy >= 0 and qy < height and qx >= 0 and qx < width:
                 for c in range(4):
                     out[y, x, c] = image[qy, qx, c]
                 continue
@@ -87,6 +95,9 @@ def _vote(image, offsets, runs, radius):  # type: ignore[no-untyped-def]
                         a3 += weight * image[qy, qx, 3]
                         terms += weight
                     at -= count
+            if terms == 0:  # only in a field that points outside everywhere, which `nnf` never makes
+                a0, a1, a2, a3 = image[y, x, 0], image[y, x, 1], image[y, x, 2], image[y, x, 3]
+                terms = np.float32(1)
             out[y, x, 0] = a0 / terms
             out[y, x, 1] = a1 / terms
             out[y, x, 2] = a2 / terms

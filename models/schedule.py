@@ -56,13 +56,19 @@ class Schedule:
     def truncate(self, strength: float) -> Schedule:
         """Keep the last round(steps * strength) steps, at least one: image-to-image of a given strength.
 
-        Rounded, not cut off: int(10 * 0.7) is 7 but int(100 * 0.29) is 28.
         Errors: ConfigError outside (0, 1].
         """
-        if not 0.0 < strength <= 1.0:
-            raise ConfigError(f"strength must be in (0, 1], got {strength}")
-        keep = min(len(self), max(1, _round(len(self) * strength)))
-        return replace(self, timesteps=self.timesteps[len(self) - keep :])
+        return replace(self, timesteps=self.timesteps[len(self) - kept_steps(len(self), strength) :])
+
+
+def kept_steps(num_steps: int, strength: float) -> int:
+    """How many steps `Schedule.truncate` keeps, without a schedule; for plans.
+
+    Rounded half up, not cut off: int(100 * 0.29) is 28. Errors: ConfigError outside (0, 1].
+    """
+    if not 0.0 < strength <= 1.0:
+        raise ConfigError(f"strength must be in (0, 1], got {strength}")
+    return min(num_steps, max(1, _round(num_steps * strength)))
 
 
 def from_config(scheduler_config: Mapping[str, Any], num_inference_steps: int) -> Schedule:
@@ -130,9 +136,7 @@ def _betas(config: Mapping[str, Any], train: int) -> Tensor:
 
 
 def _zero_terminal_snr(betas: Tensor) -> Tensor:
-    """Shift and stretch sqrt(alpha) so that the first stays and the last is 0 (arXiv 2305.08891, algorithm
-    1).
-    """
+    """Shift and stretch sqrt(alpha): the first stays, the last becomes 0 (arXiv 2305.08891, algorithm 1)."""
     root = torch.cumprod(1.0 - betas, dim=0).sqrt()
     first, last = root[0].clone(), root[-1].clone()
     cumulative = ((root - last) * (first / (first - last))) ** 2

@@ -18,9 +18,7 @@ from models.sampling import State
 from models.schedule import PredictionType, Schedule
 
 
-def to_x0_eps(
-    prediction: Tensor, latents: Tensor, alpha: float, kind: PredictionType
-) -> tuple[Tensor, Tensor]:
+def to_x0_eps(prediction: Tensor, latents: Tensor, alpha: float, kind: PredictionType) -> tuple[Tensor, Tensor]:
     """What the network says the clean latents and the noise are, at level `alpha` of `latents`.
 
     Shapes: all alike, returned in float32 (float64 stays). eps: arXiv 2010.02502 eq. 9; v: arXiv 2202.00512
@@ -59,9 +57,7 @@ class DDIMSolver:
 
     def clean(self, state: State, prediction: Tensor, step: int) -> State:
         """Fill `x0` and `eps` from the network's output at `step`."""
-        x0, eps = to_x0_eps(
-            prediction, state.latents, self.schedule.alpha(step), self.schedule.prediction_type
-        )
+        x0, eps = to_x0_eps(prediction, state.latents, self.schedule.alpha(step), self.schedule.prediction_type)
         return replace(state, x0=x0, eps=eps)
 
     def step(self, state: State, step: int) -> State:

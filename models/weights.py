@@ -76,16 +76,18 @@ def find_model(model: ModelConfig) -> ModelFiles:
     for name in COMPONENTS:
         entry = index.get(name)
         if not isinstance(entry, list) or None in entry:
-            raise WeightsError(
-                f"{root / 'model_index.json'} lists no {name}; a text-to-image model needs {COMPONENTS}"
-            )
+            raise WeightsError(f"{root / 'model_index.json'} lists no {name}; a text-to-image model needs {COMPONENTS}")
         if not (root / name).is_dir():
-            raise WeightsError(
-                f"missing folder {root / name}, which model_index.json lists; copy the whole model"
-            )
+            raise WeightsError(f"missing folder {root / name}, which model_index.json lists; copy the whole model")
     for name in ("unet", "vae", "text_encoder"):
         check_weights(root / name)
     read_json(root / "scheduler" / "scheduler_config.json")
+    tokenizer = root / "tokenizer"
+    # transformers 5 opens a folder without these as an empty tokenizer, without a word: every prompt is then the same.
+    if not (tokenizer / "tokenizer.json").is_file():
+        for name in ("vocab.json", "merges.txt"):
+            if not (tokenizer / name).is_file():
+                raise WeightsError(f"missing file {tokenizer / name}; copy the whole model folder")
     controlnets = tuple(_control_folder(root, control.model) for control in model.controls)
     for folder in controlnets:
         check_weights(folder)
@@ -100,9 +102,7 @@ def check_weights(folder: Path) -> str | None:
     for index in folder.glob("*.safetensors.index*.json"):
         for shard in sorted(set(read_json(index).get("weight_map", {}).values())):
             if not (folder / shard).is_file():
-                raise WeightsError(
-                    f"missing file {folder / shard}, a part of the weights that {index.name} lists"
-                )
+                raise WeightsError(f"missing file {folder / shard}, a part of the weights that {index.name} lists")
     names = {path.name for path in folder.glob("*.safetensors")}
     if not names:
         pickles = sorted(p for p in folder.iterdir() if p.suffix in _PICKLES)
@@ -112,9 +112,7 @@ def check_weights(folder: Path) -> str | None:
                 "(where you trust it: open it in diffusers, save_pretrained(..., safe_serialization=True))"
             )
         expected = "model" if folder.name.startswith("text_encoder") else "diffusion_pytorch_model"
-        raise WeightsError(
-            f"missing file {folder / (expected + '.safetensors')}; copy the whole model folder"
-        )
+        raise WeightsError(f"missing file {folder / (expected + '.safetensors')}; copy the whole model folder")
     return None if any(".fp16." not in name for name in names) else "fp16"
 
 
@@ -123,9 +121,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise WeightsError(
-            f"missing file {path}; is {path.parent} a complete diffusers model folder?"
-        ) from None
+        raise WeightsError(f"missing file {path}; is {path.parent} a complete diffusers model folder?") from None
     except (OSError, ValueError) as error:
         raise WeightsError(f"cannot read {path}: {error}") from error
     if not isinstance(content, dict):
@@ -145,17 +141,13 @@ def _folder(model: ModelConfig) -> Path:
     if model.path == "pocket":
         folder = Path(__file__).parent / "pocket" / "weights"
         if not folder.is_dir():
-            raise WeightsError(
-                f"missing folder {folder}: the pocket model is not in this installation; reinstall it"
-            )
+            raise WeightsError(f"missing folder {folder}: the pocket model is not in this installation; reinstall it")
         return folder
     local = Path(model.path).expanduser()
     if local.is_dir():
         return local
     if local.is_file():
-        raise WeightsError(
-            f"{local} is a single file; give a model folder in diffusers' format (model_index.json)"
-        )
+        raise WeightsError(f"{local} is a single file; give a model folder in diffusers' format (model_index.json)")
     if not _HUB_ID.fullmatch(model.path):
         raise WeightsError(f"no such model folder: {local}")
     return _download(model.path, model.revision)
@@ -167,9 +159,7 @@ def _control_folder(root: Path, name: str) -> Path:
             return folder
     if _HUB_ID.fullmatch(name):
         return _download(name, None)
-    raise WeightsError(
-        f"no ControlNet {name!r}: neither a folder inside {root}, nor a local folder, nor a hub id"
-    )
+    raise WeightsError(f"no ControlNet {name!r}: neither a folder inside {root}, nor a local folder, nor a hub id")
 
 
 def _lora_file(name: str) -> Path:
@@ -179,9 +169,7 @@ def _lora_file(name: str) -> Path:
     if path.is_dir():
         found = sorted(path.glob("*.safetensors"))
         if len(found) != 1:
-            raise WeightsError(
-                f"LoRA folder {path} must hold one .safetensors file, has {len(found)}; name the file"
-            )
+            raise WeightsError(f"LoRA folder {path} must hold one .safetensors file, has {len(found)}; name the file")
         path = found[0]
     if not path.is_file():
         raise WeightsError(f"missing LoRA file {path}")

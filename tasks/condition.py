@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 from tasks.programs import SourceSpec
 from tasks.ref import Ref
 from tasks.run import Progress, Run
@@ -23,6 +26,16 @@ def condition_key(run: Run, shot: Shot) -> StageKey:
     return stage_key(
         "condition", VERSION, params, {"model": model.digest}, [shot.decoded.as_input()], model.numerics
     )
+
+
+def _digest_of(folder: str | None) -> str | None:
+    """What a control's own files hold, so that other depth maps under the same name are noticed."""
+    if folder is None:
+        return None
+    whole = hashlib.sha256()
+    for file in sorted(Path(folder).expanduser().glob("*.png")):
+        whole.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return whole.hexdigest()
 
 
 def condition(run: Run, shot: Shot) -> Ref:

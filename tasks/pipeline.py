@@ -88,12 +88,11 @@ def restyle_video(run: Run, do: Do = directly) -> VideoResult:
         encoded = staged("encode", "", lambda: encode(run, arms["result"], decoded, facts, index, path))
         measured = staged("evaluate", "", lambda: evaluate(run, arms, shots))
         uri = place_output(run, encoded)
-        page = staged(
-            "report",
-            "",
-            lambda: report(run, arms, shots, encoded, measured, list(staged.stages)),
-        )
+        total, computed = sum(d.total for d in main), sum(d.computed for d in main)
+        steps = WindowSteps(total=total, computed=computed, reused=max(0, total - computed))
+        page = staged("report", "", lambda: report(run, arms, shots, encoded, measured, staged.stages, steps))
     manifests = [run.store.resolve(ref) for ref in arms["result"]]
+    figures = metrics_of(run, measured)["figures"]
     output = VideoOutput(
         source=run.source,
         uri=uri,
@@ -105,16 +104,11 @@ def restyle_video(run: Run, do: Do = directly) -> VideoResult:
         audio=len(facts.audio),
         latents_digest=digest_over(manifests, "x"),
         rgb_digest=digest_over(manifests, "frames"),
-        metrics=metrics_of(run, measured)["figures"],
+        metrics={**figures["result"], "arms": {k: v for k, v in figures.items() if k != "result"}},
         report=place_report(run, page, uri),
     )
-    total, computed = sum(d.total for d in main), sum(d.computed for d in main)
-    steps = WindowSteps(total=total, computed=computed, reused=max(0, total - computed))
     return VideoResult(
-        output=output,
-        stages=staged.stages,
-        window_steps=steps,
-        deflicker_steps=list(deflicker_steps(run.job)),
+        output=output, stages=staged.stages, window_steps=steps, deflicker_steps=list(deflicker_steps(run.job))
     )
 
 

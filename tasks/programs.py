@@ -123,7 +123,7 @@ def _condition_window(
     numbers = list(range(first, first + count))
     for n, control in enumerate(spec.job.model.controls):
         image = prepare_control(
-            control.kind, frames, latents, backbone.factor, folder=control.path, frame_numbers=numbers
+            control.kind, frames, latents, backbone.factor, folder=control.path, numbers=[spec.index.first + n for n in numbers]
         )
         tensors[f"control{n}"] = image.to(torch.float16).cpu()
     pts = list(spec.index.pts[first : first + count])

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import fsspec
 import torch
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from tasks.store import Store
@@ -17,6 +18,9 @@ from tasks.store.blobs import Blob, Blobs
 
 Kind = Literal["file", "memory"]
 Fault = Literal["before", "after", "torn", "short", "flipped"]
+
+untimed = settings(deadline=None)  # the machine is shared, a slow example is no failure
+on_disk = settings(deadline=None, max_examples=40)  # every write is an fsync
 
 kinds = st.sampled_from(["file", "memory"])
 stage_names = st.from_regex(r"[a-z][a-z0-9_]{0,11}", fullmatch=True)

@@ -1,1 +1,1 @@
-"""The commands of `steadyframe`: arguments in, an `Outcome` out. No command prints a result or exits by itself."""
+"""The commands of `steadyframe`: arguments in, an `Outcome` out. None prints its result or exits."""

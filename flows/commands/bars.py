@@ -62,7 +62,9 @@ class Bars:
         """Move the stage's bar; print its log line above the bars."""
         with self._lock:
             if progress.message and _LEVELS[progress.level] >= self._threshold:
-                self._bars.console.print(progress.message, style=_STYLE.get(progress.level), markup=False)
+                self._bars.console.print(
+                    progress.message, style=_STYLE.get(progress.level), markup=False, highlight=False
+                )
             if not progress.stage or progress.total <= 0:
                 return
             key = (progress.source, progress.stage)

@@ -1,4 +1,4 @@
-"""`restyle` and `demo`: arguments become a job, `flows.api` does it, and the result is summed up for people."""
+"""`restyle` and `demo`: arguments become a job, `flows.api` does it, and people get a summary."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def restyle(
 ) -> Outcome:
     """Restyle videos by text and a named style, without flicker.
 
-    SRC is a video file, a folder, a glob or a URL; `demo` is the built-in clip. Give --prompt, --style or both. Run the
-    same command again after a stop: finished work is kept.
+    SRC is a video file, a folder, a glob or a URL; `demo` is the built-in clip. Give --prompt, --style or
+    both. Run the same command again after a stop: finished work is kept.
     """
     made = job_of(sources, **job)
     return _run(made, resources_of(store, workers, device))

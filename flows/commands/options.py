@@ -15,9 +15,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 _JSON = click.option(
     "--json", "as_json", is_flag=True, expose_value=False, help="Print exactly one JSON object on stdout."
 )
-_STORE = click.option(
-    "--store", metavar="URL", help="Folder or fsspec URL of the store. [default: user data folder]"
-)
+_STORE = click.option("--store", metavar="URL", help="Folder or fsspec URL of the store. [default: user data folder]")
 
 
 def json_option(function: Function) -> Function:
@@ -39,9 +37,7 @@ def job_options(function: Function) -> Function:
             click.option("--style", metavar="NAME", help="A named look; see steadyframe styles."),
             click.option("--preset", metavar="NAME", help="Where settings start from. [default: pocket]"),
             click.option("--config", metavar="FILE", help="A YAML file of job keys."),
-            click.option(
-                "--set", "sets", metavar="KEY=VALUE", multiple=True, help="One key of the job; may repeat."
-            ),
+            click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="One key of the job; may repeat."),
             click.option("--seed", metavar="N", type=int, help="Another seed, another picture."),
         )
     ):
@@ -85,9 +81,7 @@ def job_of(
     flags = {"sources": sources or None, "out": out, "prompt": prompt, "style": style, "seed": seed}
     job = build_job(preset, Path(config) if config else None, sets, flags)
     if "sources" not in job.model_fields_set:
-        raise ConfigError(
-            "no source given: name at least one file, folder or URL, or `demo` for the built-in clip"
-        )
+        raise ConfigError("no source given: name at least one file, folder or URL, or `demo` for the built-in clip")
     return job
 
 

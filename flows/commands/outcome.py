@@ -1,4 +1,4 @@
-"""What a command hands back to the command line: the contract's object, more for scripts, and words for people."""
+"""What a command hands back: the contract's object, more keys for scripts, and words for people."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from flows.result import JobResult
+from flows.result import JobResult, finite
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`result` decides exit code and envelope; `payload` adds keys to the JSON object; `text` is for a terminal."""
+    """`result` decides the exit code; `payload` adds keys to its JSON object; `text` is for a terminal."""
 
     result: JobResult
     payload: Mapping[str, Any] = field(default_factory=dict)
@@ -27,7 +27,7 @@ class Outcome:
 
     def to_json(self) -> str:
         """One line: the contract's keys first, then the command's own."""
-        return json.dumps({**self.result.to_dict(), **self.payload}, ensure_ascii=False)
+        return json.dumps({**self.result.to_dict(), **finite(dict(self.payload))}, allow_nan=False)
 
 
 def done(method: str, payload: Mapping[str, Any], text: str) -> Outcome:

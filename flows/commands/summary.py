@@ -19,6 +19,13 @@ _HEAD = {
     "failed": ("red", "failed"),
     "interrupted": ("yellow", "stopped; the same command goes on from here"),
 }
+_FIGURES = {
+    "pixel_mse": "flicker",
+    "excess_flicker": "excess flicker",
+    "seam_ratio": "seam ratio",
+    "sharpness_ratio": "sharpness ratio",
+    "fidelity_psnr": "fidelity (dB)",
+}
 
 
 def summary(result: JobResult) -> str:
@@ -42,11 +49,10 @@ def _lines(result: JobResult, output: VideoOutput) -> Iterator[tuple[str, str]]:
     sound = f", {output.audio} audio" if output.audio else ""
     shots = f"{output.shots} shot{'s' * (output.shots != 1)}"
     yield "frames", f"{output.frames} of {output.width}×{output.height}, {shots}{sound}"
-    figures = ", ".join(
-        f"{name.replace('_', ' ')} {_figure(v)}" for name, v in output.metrics.items() if _plain(v)
-    )
-    if figures:
-        yield "measured", figures
+    figures = output.metrics
+    named = [f"{words} {figures[key]:.3g}" for key, words in _FIGURES.items() if figures.get(key) is not None]
+    if named:
+        yield "measured", ", ".join(named)
     stages = [stage for stage in result.stages if stage.source == output.source]
     reused = sum(stage.status == "reused" for stage in stages)
     if stages:
@@ -54,11 +60,3 @@ def _lines(result: JobResult, output: VideoOutput) -> Iterator[tuple[str, str]]:
         yield "stages", f"{len(stages) - reused} computed, {reused} reused, {duration(took)}"
     if output.review:
         yield "review", "[yellow]worth a look: a figure is outside its usual range[/yellow]"
-
-
-def _plain(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _figure(value: float) -> str:
-    return f"{value:.3g}"

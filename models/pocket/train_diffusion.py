@@ -19,14 +19,14 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from models.pocket.checkpoint import Average, load_state, save_state
-from models.pocket.networks import Networks, build_networks, build_scheduler, control_latents
+from models.pocket.networks import Networks, balance_control, build_networks, build_scheduler, control_latents
 from models.pocket.pairs import STYLE_NAMES, Pairs, read_shards
 from models.pocket.styles import style_prompt
 from models.pocket.vocabulary import write_tokenizer
 
 _GENERIC = ("", "a video", "a scene", "a picture")
 _SNR_CLIP = 6.0
-_PHOTO_SHARE, _TEXT_DROP, _CONTROL_DROP, _PURE_NOISE = 0.10, 0.10, 0.05, 0.08
+_PHOTO_SHARE, _TEXT_DROP, _CONTROL_DROP, _PURE_NOISE = 0.10, 0.10, 0.05, 0.20
 
 
 class Batch:
@@ -73,7 +73,10 @@ class Batch:
         ).input_ids
         x0 = torch.stack(target).float()
         eps = torch.randn(x0.shape, generator=random)
-        self.timesteps_N = torch.randint(len(alphas_cumprod), (size,), generator=random)
+        # More often noisy than not: what limits the picture is how well the control is read, and the last
+        # steps of ten end at timestep 99 anyway.
+        share = torch.rand(size, generator=random) ** 0.7
+        self.timesteps_N = (share * len(alphas_cumprod)).long()
         # Sampling starts from pure noise, which the schedule never quite reaches: its last timestep still
         # leaks brightness (Lin et al. 2023). A share of draws is therefore what sampling will show.
         pure = torch.rand(size, generator=random) < _PURE_NOISE
@@ -112,7 +115,7 @@ def _shards(folder: Path) -> list[Path]:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Train until `--steps` or `--minutes`; save every `--save-every` steps and at the end."""
+    """Train until `--steps`, `--stop-at` or `--minutes`; save every `--save-every` steps and at the end."""
     torch.set_num_threads(args.threads)
     vocabulary_size = write_tokenizer(args.out / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(args.out / "tokenizer")
@@ -121,18 +124,22 @@ def train(args: argparse.Namespace) -> None:
     optimiser = torch.optim.AdamW(named.values(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99))
     average = Average(named, 0.999)
     step, seconds = load_state(args.out, named, optimiser, average) if args.resume else (0, 0.0)
+    if args.start_from is not None and not args.resume:
+        _, seconds = load_state(args.start_from, named, optimiser, average)
     alphas_cumprod = build_scheduler().alphas_cumprod
-    probe = [
-        Batch(read_shards(_shards(args.pool)[:1]), tokenizer, alphas_cumprod, -1 - i, 16) for i in range(4)
-    ]
+    held = read_shards(_shards(args.pool)[:1])
+    if not args.resume:
+        balance_control(networks.controlnet, Batch(held, tokenizer, alphas_cumprod, 0, 64).control_NChw)
+    probe = [Batch(held, tokenizer, alphas_cumprod, -1 - i, args.batch) for i in range(4)]
     pool, pairs = [], None
-    started, running = time.monotonic(), 0.0
-    while step < args.steps and time.monotonic() - started < 60 * args.minutes:
+    started, running, first = time.monotonic(), 0.0, step
+    last = min(args.steps, args.stop_at or args.steps)
+    while step < last and time.monotonic() - started < 60 * args.minutes:
         # The pool may still be growing; look again now and then.
         if pairs is None or (step % 200 == 0 and _shards(args.pool) != pool):
             pool = _shards(args.pool)
             pairs = read_shards(pool[1:])
-        rate = min(1.0, (step + 1) / 150) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
+        rate = min(1.0, (step + 1) / args.warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
         for group in optimiser.param_groups:
             group["lr"] = args.lr * rate
         batch = Batch(pairs, tokenizer, alphas_cumprod, args.seed * 10**7 + step, args.batch)
@@ -143,13 +150,13 @@ def train(args: argparse.Namespace) -> None:
         optimiser.step()
         step += 1
         average.update(named, step)
-        running += (loss.item() - running) / min(50, step)
+        running += (loss.item() - running) / min(50, step - first)
         if step % 20 == 0:
             spent = seconds + time.monotonic() - started
             print(
                 f"step {step} loss {running:.4f} seconds {spent:.0f} pictures {len(pairs.words)}", flush=True
             )
-        if step % args.save_every == 0 or step == args.steps:
+        if step % args.save_every == 0 or step == last:
             save_state(args.out, named, optimiser, average, step, seconds + time.monotonic() - started)
             with torch.no_grad(), average.swapped(named):
                 value = sum(loss_of(networks, b).item() for b in probe) / len(probe)
@@ -163,10 +170,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder, outside the repository")
     parser.add_argument("--pool", type=Path, required=True, help="folder of shards (models.pocket.pairs)")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--start-from", type=Path, default=None, help="run whose state is this run's beginning")
     parser.add_argument("--minutes", type=float, default=600.0)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=4000, help="length of the learning-rate schedule")
+    parser.add_argument("--stop-at", type=int, default=0, help="stop at this step of the schedule")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--warmup", type=int, default=150, help="steps of linear warm-up")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-every", type=int, default=200)

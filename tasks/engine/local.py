@@ -60,8 +60,8 @@ class LocalEngine:
         count = lanes or (
             1 if backbone.device.type == "cuda" else max(1, (os.cpu_count() or 1) // model.threads_per_call)
         )
-        self._lanes = [ThreadLane(Worker(store, backbone), model.threads_per_call) for _ in range(count)]
-        self._lockstep = Lockstep(self._lanes, lambda futures: [_value(f) for f in futures], shard_windows)
+        self.lanes = [ThreadLane(Worker(store, backbone), model.threads_per_call) for _ in range(count)]
+        self._lockstep = Lockstep(self.lanes, lambda futures: [_value(f) for f in futures], shard_windows)
 
     def place(self, spec: ShotSpec, windows: Sequence[Window]) -> Described:
         """See `Engine`."""
@@ -81,7 +81,7 @@ class LocalEngine:
 
     def map(self, method: str, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         """See `Engine`."""
-        futures = [self._lanes[n % len(self._lanes)].call(method, *item)[0] for n, item in enumerate(items)]
+        futures = [self.lanes[n % len(self.lanes)].call(method, *item)[0] for n, item in enumerate(items)]
         return (_value(f) for f in futures)
 
     def heal(self) -> None:
@@ -89,10 +89,10 @@ class LocalEngine:
 
     def describe(self) -> dict[str, Any]:
         """Facts of the loaded model that go into keys (see `Worker.describe`)."""
-        facts: dict[str, Any] = _value(self._lanes[0].call("describe")[0])
+        facts: dict[str, Any] = _value(self.lanes[0].call("describe")[0])
         return facts
 
     def close(self) -> None:
         """Stop the lanes; what they still hold is dropped."""
-        for lane in self._lanes:
+        for lane in self.lanes:
             lane.pool.shutdown(wait=False, cancel_futures=True)

@@ -30,7 +30,8 @@ class ModelFacts:
 class EnginePool:
     """One engine per model; `workers=0` runs in this process, else on that many Ray actors.
 
-    `shard_windows` fixes the size of a shard (default: even over the workers); it changes no result.
+    `shard_windows` fixes the size of a shard (default: even over the workers); `lanes` the
+    threads of `workers=0` (default: one per core). Neither changes a result.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class EnginePool:
         device: str = "auto",
         ray_address: str | None = None,
         shard_windows: int | None = None,
+        lanes: int | None = None,
     ) -> None:
         if device not in ("auto", "cpu") and not device.startswith("cuda"):
             raise DeviceError(f"device must be auto, cpu or cuda[:N], got {device!r}")
@@ -47,7 +49,7 @@ class EnginePool:
             raise DeviceError(f"device {device!r} asked for, but torch sees no GPU here; use --device cpu")
         self.store_url, self.workers, self.ray_address = store_url, workers, ray_address
         self.device = device
-        self.shard_windows = shard_windows
+        self.shard_windows, self.lanes = shard_windows, lanes
         self._engines: dict[str, Engine] = {}
         self._facts: dict[str, ModelFacts] = {}
         self._started_ray = False

@@ -42,6 +42,7 @@ class Shard:
         self._needs: list[dict[int, tuple[int, ...]]] = []
         self._waiting: list[Counter[int]] = []
         self._step = 0
+        self.most_held = 0  # published values alive at once, at most: what memory beyond the states comes from
 
     def start(self, step: int, states: Mapping[int, State] | None = None) -> None:
         """Begin at `step`, from committed `states` or, at step 0, from the program's own initial state."""
@@ -124,6 +125,7 @@ class Shard:
         at, phases = self._at[k], len(self._needs)
         if isinstance(wish, Publish) and at < phases:
             self._values[at, k] = wish.value
+            self.most_held = max(self.most_held, len(self._values))
         elif isinstance(wish, StepDone) and at == phases and self._step < self.program.num_steps:
             if not torch.isfinite(wish.state.latents).all():
                 raise NumericsError(

@@ -24,6 +24,7 @@ _FIXES = {
     errno.EACCES: "give this user read and write permission there or choose another --store",
     errno.EPERM: "give this user read and write permission there or choose another --store",
     errno.EROFS: "the file system is read-only: choose another --store",
+    errno.ENOENT: "create the bucket or folder first, or choose another --store",
     errno.ENOTDIR: "a file is in the place of a folder: move it away or choose another --store",
     errno.EISDIR: "a folder is in the place of a file: move it away or choose another --store",
 }
@@ -64,9 +65,7 @@ def checked_path(path: str) -> str:
     """Return `path` if it is relative, in POSIX form and stays below the root; else StoreError."""
     bad = "\\" in path or "\0" in path or ":" in path
     if bad or not path or any(part in ("", ".", "..") for part in path.split("/")):
-        raise StoreError(
-            f"store path {path!r} must be relative, with '/' between non-empty names and without '..'"
-        )
+        raise StoreError(f"store path {path!r} must be relative, with '/' between non-empty names and without '..'")
     return path
 
 
@@ -105,8 +104,13 @@ class Blobs:
 
     def get(self, path: str) -> bytes:
         """All bytes of an object; MissingBlob when there is none."""
-        with self._errors(path):
-            return self._backend.get(checked_path(path))
+        try:
+            with self._errors(path):
+                return self._backend.get(checked_path(path))
+        except StoreError as e:
+            if isinstance(e.__cause__, FileNotFoundError):
+                raise MissingBlob(f"store {self.url}/{path}: no such object") from e
+            raise
 
     def exists(self, path: str) -> bool:
         """Whether an object (not a folder) has this path, asked anew each time."""
@@ -144,7 +148,7 @@ class Blobs:
             self._backend.delete_tree(checked_path(prefix.rstrip("/")))
 
     def sweep(self, older_than: float) -> int:
-        """Remove unfinished writes of at least `older_than` seconds ago (killed writers); returns bytes freed."""
+        """Remove unfinished writes of killed writers, `older_than` seconds old; returns bytes freed."""
         with self._errors(""):
             return self._backend.sweep(older_than)
 
@@ -160,17 +164,15 @@ class Blobs:
 
 @contextmanager
 def _named(what: str) -> Iterator[None]:
-    """Turn whatever a file system raises into MissingBlob or a StoreError with place, cause and fix."""
+    """Turn whatever a file system raises into a StoreError with place, cause and fix."""
     try:
         yield
-    except SteadyframeError:
-        raise
-    except FileNotFoundError as e:
-        raise MissingBlob(f"{what}: no such object in the store") from e
+    except (SteadyframeError, TypeError, AttributeError):
+        raise  # ours, or a bug of the caller
     except Exception as e:  # fsspec back ends raise their own kinds (botocore, aiohttp), not only OSError
         code = e.errno if isinstance(e, OSError) else None
         cause = os.strerror(code) if code else f"{type(e).__name__}: {e}".rstrip(": ")
-        if isinstance(e, PermissionError):
-            code = code or errno.EACCES
+        if code is None and isinstance(e, (PermissionError, FileNotFoundError)):
+            code = errno.EACCES if isinstance(e, PermissionError) else errno.ENOENT  # s3fs sets no errno
         fix = _FIXES.get(code or 0, "check the --store URL and its credentials")
         raise StoreError(f"store {what}: {cause}; {fix}") from e

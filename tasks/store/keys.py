@@ -58,9 +58,7 @@ def stage_key(
 
 def canonical_json(value: Any) -> bytes:
     """The one byte string of a JSON value: sorted keys, no spaces, floats by repr, ASCII escapes."""
-    return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode(
-        "ascii"
-    )
+    return json.dumps(canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def canonical(value: Any, place: str = "") -> Any:
@@ -76,9 +74,7 @@ def canonical(value: Any, place: str = "") -> Any:
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise TypeError(
-                f"{place or 'value'} is {value!r}, which has no JSON form; keys need finite numbers"
-            )
+            raise TypeError(f"{place or 'value'} is {value!r}, which has no JSON form; keys need finite numbers")
         return float(value)
     if isinstance(value, Mapping):
         for name in value:

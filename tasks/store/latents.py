@@ -66,9 +66,7 @@ def encode_window(
     for name in sorted(tensors, key=lambda n: (n != "x", n)):
         tensor = torch.as_tensor(tensors[name]).detach().cpu().contiguous()
         if tensor.dim() < 1 or tensor.shape[0] != count or tensor.numel() == 0:
-            raise ValueError(
-                f"tensor {name!r} must have {count} rows, one per frame; its shape is {[*tensor.shape]}"
-            )
+            raise ValueError(f"tensor {name!r} must have {count} rows, one per frame; its shape is {[*tensor.shape]}")
         raw = tensor.reshape(-1).view(torch.uint8).numpy()
         shapes[name], dtypes[name] = list(tensor.shape[1:]), str(tensor.dtype).removeprefix("torch.")
         digests[name] = hashlib.sha256(raw.data).hexdigest()
@@ -81,6 +79,7 @@ def encode_window(
         "shape": json.dumps(shapes),
         "dtype": json.dumps(dtypes),
         "sha256": json.dumps(digests),
+        "rows_sha256": _rows_digest(list(frames), list(pts), step, key, shapes, dtypes),
     }
     table = pa.table(columns).replace_schema_metadata(meta)
     sink = io.BytesIO()
@@ -102,17 +101,19 @@ def decode_window(data: bytes) -> WindowData:
         table = pq.read_table(pa.BufferReader(data), use_threads=False)
         meta = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
         if meta["schema_version"] != str(SCHEMA_VERSION):
-            raise TornArtifact(
-                f"window of schema {meta['schema_version']}, this version reads {SCHEMA_VERSION}"
-            )
+            raise TornArtifact(f"window of schema {meta['schema_version']}, this version reads {SCHEMA_VERSION}")
         shapes, dtypes, digests = (json.loads(meta[name]) for name in ("shape", "dtype", "sha256"))
-        tensors = {
-            name: _tensor(table[name], shapes[name], dtypes[name], digests[name], name) for name in shapes
-        }
+        tensors = {name: _tensor(table[name], shapes[name], dtypes[name], digests[name], name) for name in shapes}
         frames, pts, steps = (table[name].to_pylist() for name in _ROW)
+        if _rows_digest(frames, pts, steps[0], meta["key"], shapes, dtypes) != meta["rows_sha256"]:
+            raise TornArtifact("frame numbers, pts or step of a window are not what was written")
         return WindowData(frames, pts, steps[0], tensors, meta["key"])
     except (pa.ArrowException, OSError, KeyError, IndexError, ValueError, AttributeError, RuntimeError) as e:
         raise TornArtifact(f"window of latents is unreadable: {type(e).__name__}: {e}") from e
+
+
+def _rows_digest(*rows: Any) -> str:
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 def _tensor(column: pa.ChunkedArray, shape: list[int], dtype: str, sha256: str, name: str) -> torch.Tensor:

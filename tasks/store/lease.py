@@ -101,7 +101,10 @@ class Lease:
         """Raise LeaseLost unless this lease is still the newest of its key; call before every commit."""
         if not self._lost:
             epoch, record, _ = _newest(self._store, self.key)
-            self._lost = epoch != self.epoch or record.get("token", self._token) != self._token
+            if epoch < self.epoch:  # someone deleted our record, which is safe as long as it comes back
+                self._claim()
+                return
+            self._lost = epoch > self.epoch or record.get("token", self._token) != self._token
         if self._lost:
             raise LeaseLost(
                 f"another run took over {self.key} from epoch {self.epoch}; what was computed since "

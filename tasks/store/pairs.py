@@ -88,9 +88,7 @@ class PairPacks:
         return f"pairs/{self.base_key}/{window:05d}"
 
     def _packs(self, window: int) -> list[str]:
-        return sorted(
-            p for p in self._store.blobs.children(self._folder(window))[0] if p.endswith(".parquet")
-        )
+        return sorted(p for p in self._store.blobs.children(self._folder(window))[0] if p.endswith(".parquet"))
 
     def _open(self, path: str) -> pq.ParquetFile | None:
         """The pack if its bytes are what its name says, else None."""
@@ -140,9 +138,7 @@ def _encode(matches: Mapping[Pair, Match]) -> bytes:
     kinds = {"none" if e is None else str(e.dtype) for e in errs}
     shapes = {e.shape for e in errs if e is not None}
     if len(kinds) != 1 or not kinds <= {"none", "float32", "uint16"} or not shapes <= {(height, width)}:
-        raise ValueError(
-            f"errors must all be None, float32 or uint16 [H,W], got {sorted(kinds)} {sorted(shapes)}"
-        )
+        raise ValueError(f"errors must all be None, float32 or uint16 [H,W], got {sorted(kinds)} {sorted(shapes)}")
     kind = pa.int64() if isinstance(pairs[0][0], int) else pa.string()
     columns = {
         "target": pa.array([p[0] for p in pairs], kind),

@@ -75,9 +75,7 @@ class StepLog:
                 f"got {[(p.window, p.step) for p in parts]} (window, step)"
             )
         if (newest := newest_epoch(self._store, self.key)) > epoch:
-            raise LeaseLost(
-                f"step {step} of {self.key} is not committed: epoch {newest} took over from {epoch}"
-            )
+            raise LeaseLost(f"step {step} of {self.key} is not committed: epoch {newest} took over from {epoch}")
         sizes = self._store.blobs.sizes(f"{self._folder}/{step:05d}")
         if any(sizes.get(part.path) != part.bytes for part in parts):
             raise TornArtifact(f"a part of step {step} of {self.key} went away before it was committed")
@@ -94,9 +92,9 @@ class StepLog:
     def newest(self, max_epoch: int | None = None) -> Commit | None:
         """The last commit (by step, then epoch) whose parts are all there with the right digests.
 
-        A newer commit with a lost or damaged part is passed over. Commits above `max_epoch` are ignored, and so are
-        those of a zombie: a commit is void when a higher epoch has committed the same or an earlier step, for that
-        holder did not continue from it.
+        A newer commit with a lost or damaged part is passed over. Commits above `max_epoch` are ignored, and so
+        are those of a zombie: a commit is void when a higher epoch has committed the same or an earlier step,
+        for that holder did not continue from it.
         """
         for commit in self._standing(max_epoch):
             if self._whole(commit):
@@ -117,9 +115,7 @@ class StepLog:
         part = commit.parts[window]
         data = self._store.blobs.get(part.path)
         if digest(data) != part.sha256:
-            raise TornArtifact(
-                f"window {window} of step {commit.step} of {self.key} is not what was committed"
-            )
+            raise TornArtifact(f"window {window} of step {commit.step} of {self.key} is not what was committed")
         return data
 
     def prune(self, keep: str = "last", n: int = 2) -> None:

@@ -38,9 +38,7 @@ class Store:
         self.blobs = blobs
 
     @classmethod
-    def open(
-        cls, url: str | None, *, workers: int, storage_options: Mapping[str, Any] | None = None
-    ) -> Store:
+    def open(cls, url: str | None, *, workers: int, storage_options: Mapping[str, Any] | None = None) -> Store:
         """Open (create) the store at `url`, None for the user's data folder; proves that it can be written.
 
         Raises StoreError when it cannot be used: no such protocol, no permission, no space, or `memory://`
@@ -56,9 +54,7 @@ class Store:
         probe = f"probes/{uuid.uuid4().hex}"
         store.blobs.put(probe, b"probe")
         if store.blobs.get(probe) != b"probe":
-            raise StoreError(
-                f"store {store.url}: what was written does not read back; choose another --store"
-            )
+            raise StoreError(f"store {store.url}: what was written does not read back; choose another --store")
         store.blobs.delete(probe)
         return store
 
@@ -101,18 +97,14 @@ class Store:
             return None
         return manifest
 
-    def write_part(
-        self, key: StageKey, name: str, data: bytes, meta: Mapping[str, Any] | None = None
-    ) -> Part:
+    def write_part(self, key: StageKey, name: str, data: bytes, meta: Mapping[str, Any] | None = None) -> Part:
         """Store one part whole; it belongs to nothing until `publish` lists it. No '/' in `name`."""
         sha = digest(data)
         path = self._part_path(key, name, sha)
         self.blobs.put(path, data)
         return Part(name=name, path=path, bytes=len(data), sha256=sha, meta=dict(meta or {}))
 
-    def write_part_file(
-        self, key: StageKey, name: str, source: Path, meta: Mapping[str, Any] | None = None
-    ) -> Part:
+    def write_part_file(self, key: StageKey, name: str, source: Path, meta: Mapping[str, Any] | None = None) -> Part:
         """Like `write_part`, from a finished local file (an encoded video)."""
         sha, size = digest_file(source)
         path = self._part_path(key, name, sha)
@@ -142,9 +134,7 @@ class Store:
         sizes, _ = self.blobs.children(self.folder(key))
         for part in parts:
             if sizes.get(part.path) != part.bytes:
-                raise TornArtifact(
-                    f"part {part.name!r} of {key.stage} {key.key} went away before it was published"
-                )
+                raise TornArtifact(f"part {part.name!r} of {key.stage} {key.key} went away before it was published")
         data = Manifest(
             stage=key.stage,
             key=key.key,
@@ -166,9 +156,7 @@ class Store:
         if there is not None and lease is None:
             return there
         if there is not None and there.epoch > mine.epoch:
-            raise LeaseLost(
-                f"{key.stage} {key.key} was published by epoch {there.epoch}; ours is {mine.epoch}"
-            )
+            raise LeaseLost(f"{key.stage} {key.key} was published by epoch {there.epoch}; ours is {mine.epoch}")
         # Torn, or of an older epoch. A zombie that passed its check above and writes only now replaces one
         # complete manifest by another of the same key: its parts are its own, so readers see a whole result.
         self.blobs.put(path, data.encode())
@@ -189,9 +177,7 @@ class Store:
         """The finished artifact of `key` (only stage and key count); TornArtifact when it is gone."""
         manifest = self.lookup(key)
         if manifest is None:
-            raise TornArtifact(
-                f"{key.stage} {key.key} is no longer in {self.url}; run the same command again"
-            )
+            raise TornArtifact(f"{key.stage} {key.key} is no longer in {self.url}; run the same command again")
         return manifest
 
     def read_path(self, path: str, sha256: str) -> bytes:
@@ -203,7 +189,7 @@ class Store:
 
     def ref(self, manifest: Manifest, status: str, seconds: float = 0.0) -> Ref:
         """What is passed to the next stage; `digest` is `manifest.digest`, `uri` the artifact's folder."""
-        uri = f"{self.url.rstrip('/')}/{self.folder(manifest)}"
+        uri = self.url + ("" if self.url.endswith("/") else "/") + self.folder(manifest)
         return Ref(
             stage=manifest.stage,
             key=manifest.key,
@@ -218,9 +204,7 @@ class Store:
         """The manifest a Ref speaks of; TornArtifact when it went away or is another result by now."""
         manifest = self.lookup(StageKey(ref.stage, ref.key, {}))
         if manifest is None or manifest.digest != ref.digest:
-            raise TornArtifact(
-                f"{ref.stage} {ref.key} is no longer in {self.url}; run the same command again"
-            )
+            raise TornArtifact(f"{ref.stage} {ref.key} is no longer in {self.url}; run the same command again")
         return manifest
 
     def forget(self, key: StageKey | Manifest) -> None:
@@ -242,9 +226,7 @@ class Store:
     def find(self, key_prefix: str) -> list[Manifest]:
         """Manifests of any stage whose key starts with `key_prefix` (at least 2 hex digits)."""
         if not re.fullmatch(r"[0-9a-f]{2,32}", key_prefix):
-            raise StoreError(
-                f"{key_prefix!r} is not the beginning of a key: give 2 to 32 of the digits 0-9 a-f"
-            )
+            raise StoreError(f"{key_prefix!r} is not the beginning of a key: give 2 to 32 of the digits 0-9 a-f")
         found = []
         for stage in self.blobs.children("stages")[1]:
             for key in self.blobs.children(f"stages/{stage}/{key_prefix[:2]}")[1]:

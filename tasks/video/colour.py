@@ -27,9 +27,7 @@ HLG = 18
 LIMITED, FULL = 1, 2  # AVColorRange
 
 # FFmpeg's default interpolates chroma fast and differs between CPUs; these flags are its exact C paths.
-EXACT = (
-    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
-)
+EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT | Interpolation.FULL_CHR_H_INT
 _KNOWN = frozenset({1, 4, 5, 6, 7, 9, 10})
 
 
@@ -65,6 +63,10 @@ class ToRgb:
         if self._facts.hdr != "none":
             linear = self._convert(frame, "gbrpf32le")
             return self._upright(to_sdr(linear, self._facts.hdr, wide=self._facts.colour.primaries == BT2020))
+        if self._facts.bit_depth > 8:
+            # swscale's own step from 10 bits to rgb24 is 2 levels low near white; this is exact rounding.
+            deep = self._convert(frame, "rgb48le").astype(np.uint32)
+            return self._upright(((deep + 128) // 257).astype(np.uint8))
         return self._upright(cast(Rgb8, self._convert(frame, "rgb24")))
 
     def rgb16(self, frame: av.VideoFrame) -> npt.NDArray[np.uint16]:

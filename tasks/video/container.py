@@ -30,9 +30,7 @@ def opened(path: Path | str, name: str | None = None) -> Iterator[InputContainer
     if not file.exists():
         raise UnreadableVideo(f"{name}: no such file; check the path")
     if file.is_dir():
-        raise UnreadableVideo(
-            f"{name}: is a folder, not a video file; give a file, or the folder as a source"
-        )
+        raise UnreadableVideo(f"{name}: is a folder, not a video file; give a file, or the folder as a source")
     if file.stat().st_size == 0:
         raise UnreadableVideo(f"{name}: is empty (0 bytes); copy or download it again")
     try:
@@ -56,8 +54,8 @@ def reason(error: BaseException) -> str:
 def main_video(container: InputContainer, name: str) -> VideoStream:
     """The video stream a player would choose, cover art excluded; raises UnreadableVideo without one."""
     best = container.streams.best("video")
-    if best is None or is_cover(best):
-        moving = [s for s in container.streams.video if not is_cover(s)]
+    if best is None or is_cover(best) or best.codec_context is None:
+        moving = [s for s in container.streams.video if not is_cover(s) and s.codec_context is not None]
         if not moving:
             held = sorted({str(s.type) for s in container.streams}) or ["no streams at all"]
             raise UnreadableVideo(
@@ -80,10 +78,11 @@ def codec_name(stream: Any) -> str:
 
 
 def guard(stream: VideoStream, max_pixels: int) -> None:
-    """Make the decoder itself refuse frames above `max_pixels`.
+    """Make the decoder itself refuse frames far above `max_pixels`.
 
     Given to `av.open(options=)` this is silently ignored; it has to be set on the codec context before the
-    first packet. FFmpeg pads coded sizes to macroblocks before it compares, hence the margin.
+    first packet. Decoders hold their own padded buffers against it too (MPEG-4: "Cannot allocate memory" for
+    64x48 with a bound of 14336), hence the margin: this stops bombs, `probe` and the index count exactly.
     """
-    padded = max_pixels + 64 * (stream.codec_context.width + stream.codec_context.height) + 4096
-    stream.codec_context.options = {**stream.codec_context.options, "max_pixels": str(padded)}
+    bound = str(2 * max_pixels + (1 << 20))
+    stream.codec_context.options = {**stream.codec_context.options, "max_pixels": bound}

@@ -50,7 +50,7 @@ class CopiedTracks:
         container: Container,
     ) -> None:
         self.dropped: list[str] = []
-        self.earliest = 0.0  # second of the first copied packet, if negative
+        self.refused = 0
         self._target = target
         self._pairs: dict[int, Any] = {}
         tick = facts.seconds_per_tick
@@ -89,9 +89,12 @@ class CopiedTracks:
             if float(packet.dts * packet.time_base) > second:
                 self._held = packet
                 return
-            if packet.pts is not None:
-                self.earliest = min(self.earliest, float(packet.pts * packet.time_base))
-            self._target.mux(packet)
+            try:
+                self._target.mux(packet)
+            except (av.error.InvalidDataError, av.error.ArgumentError) as error:
+                # Damaged in the source, so that not even its header parses or its time goes backwards.
+                self.refused += 1
+                _log.warning("a packet of track %d cannot be copied: %s", packet.stream.index, reason(error))
 
     def _read(self, source: InputContainer) -> Iterator[Any]:
         if not self._pairs:
@@ -120,11 +123,7 @@ class CopiedTracks:
 
 def kept_metadata(metadata: dict[str, str]) -> dict[str, str]:
     """Tags that stay true in a new file."""
-    return {
-        k: v
-        for k, v in metadata.items()
-        if k.lower() not in _STALE and not k.upper().startswith("_STATISTICS")
-    }
+    return {k: v for k, v in metadata.items() if k.lower() not in _STALE and not k.upper().startswith("_STATISTICS")}
 
 
 def shifted_chapters(facts: ClipFacts, index: ClipIndex) -> list[dict[str, Any]]:

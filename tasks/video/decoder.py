@@ -67,7 +67,10 @@ class Decoder:
         assert isinstance(stream, VideoStream)
         self.errors = []
         if pts is not None:
-            container.seek(pts, stream=stream, backward=True, any_frame=False)
+            try:
+                container.seek(pts, stream=stream, backward=True, any_frame=False)
+            except av.error.FFmpegError:  # a file that cannot be sought in is read from its start
+                return self.frames(None)
         decoded = self._decoded(container, stream)
         return _deinterlaced(decoded, stream) if self._facts.interlaced else decoded
 

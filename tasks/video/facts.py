@@ -140,7 +140,8 @@ class ClipIndex(_Fact):
     numbers a decoder can start at. `shots` are `[start, stop)` ranges that cover all frames in order.
     `digests` are blake2b-128 of what `FrameReader` returns at source size, so they name pixels, not files.
     `first` is the number in the whole clip of frame 0 of this index; `range` is the `[start, stop)` in ticks
-    of a chosen part, None for the whole clip; `posters` are JPEG files in base64.
+    of a chosen part, None for the whole clip. `careful`: readers must decode from the start with one
+    thread, as what comes out of a damaged stream depends on both. `posters` are JPEG files in base64.
     """
 
     first: int
@@ -151,6 +152,7 @@ class ClipIndex(_Fact):
     shots: tuple[tuple[int, int], ...]
     digests: tuple[str, ...]
     damage: Damage = Damage()
+    careful: bool = False
     posters: tuple[str, ...] = ()
 
     @property

@@ -36,16 +36,13 @@ class FrameReader:
     Holds the file open; close it, or use it in a `with`. Not for several threads at once.
     """
 
-    def __init__(
-        self, path: Path, facts: ClipFacts, index: ClipIndex, size: tuple[int, int] | None = None
-    ) -> None:
+    def __init__(self, path: Path, facts: ClipFacts, index: ClipIndex, size: tuple[int, int] | None = None) -> None:
         self._facts = facts
         self._index = index
         self._size = size or (facts.height, facts.width)
         self._number = {tick: i for i, tick in enumerate(index.pts)}
         self._to_rgb = ToRgb(facts)
-        # Damaged clips are always read from the start by one thread: what a decoder conceals depends on both.
-        self._whole = bool(index.damage)
+        self._whole = index.careful
         self._decoder = Decoder(path, facts, careful=self._whole)
         self._coming: Iterator[tuple[int, av.VideoFrame]] | None = None
         self._next = 0
@@ -76,9 +73,7 @@ class FrameReader:
 
     def _read(self, start: int, stop: int, *, deep: bool) -> npt.NDArray[Any]:
         if not 0 <= start < stop <= self._index.frames:
-            raise IndexError(
-                f"frames {start}..{stop} of {self._facts.uri}, which has 0..{self._index.frames}"
-            )
+            raise IndexError(f"frames {start}..{stop} of {self._facts.uri}, which has 0..{self._index.frames}")
         out = np.empty((stop - start, *self._size, 3), np.uint16 if deep else np.uint8)
         for number in range(start, stop):
             out[number - start] = self._one(number, deep)
@@ -87,6 +82,7 @@ class FrameReader:
     def _one(self, number: int, deep: bool) -> npt.NDArray[Any]:
         kept = self._kept.get((number, deep))
         if kept is not None:
+            self._kept.move_to_end((number, deep))  # an anchor asked for by every window stays
             return kept
         frame = self._decode_to(number)
         image: npt.NDArray[Any] = self._to_rgb.rgb16(frame) if deep else self._to_rgb.rgb8(frame)

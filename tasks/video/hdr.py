@@ -59,11 +59,7 @@ def roll_off(nits: Float) -> Float:
     knee = 1.5 * limit - 0.5
     e1 = np.minimum(nits_to_pq(nits) / top, 1.0)
     t = np.clip((e1 - knee) / (1.0 - knee), 0.0, 1.0)
-    spline = (
-        (2 * t**3 - 3 * t**2 + 1) * knee
-        + (t**3 - 2 * t**2 + t) * (1.0 - knee)
-        + (-2 * t**3 + 3 * t**2) * limit
-    )
+    spline = (2 * t**3 - 3 * t**2 + 1) * knee + (t**3 - 2 * t**2 + t) * (1.0 - knee) + (-2 * t**3 + 3 * t**2) * limit
     return pq_to_nits(np.where(e1 < knee, e1, spline).astype(np.float32) * top)
 
 

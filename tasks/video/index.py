@@ -52,11 +52,10 @@ def build_index(path: Path, facts: ClipFacts, limits: InputConfig) -> ClipIndex:
     first, stop = _range(facts, limits, len(table.pts))
     wanted = table.pts[first:stop]
     if len(set(wanted)) < len(wanted) and limits.damaged == "refuse":
-        raise DamagedVideo(
-            f"{facts.uri}: two frames share one time stamp; remux it, or set input.damaged=keep"
-        )
+        raise DamagedVideo(f"{facts.uri}: two frames share one time stamp; remux it, or set input.damaged=keep")
     seen = _decode(path, facts, wanted, careful=False, seek=first > 0)
-    if seen.corrupt or seen.stopped or len(seen.pts) < len(wanted):
+    careful = bool(seen.corrupt or seen.stopped or len(seen.pts) < len(wanted))
+    if careful:
         # Error concealment by several threads is not repeatable; the frames we keep and name must be.
         seen = _decode(path, facts, wanted, careful=True)
     damage, lead = _damage(seen, wanted, table, whole=stop == len(table.pts))
@@ -66,9 +65,7 @@ def build_index(path: Path, facts: ClipFacts, limits: InputConfig) -> ClipIndex:
             "to use the frames that decode"
         )
     if not seen.pts:
-        raise UnreadableVideo(
-            f"{facts.uri}: not one frame of {first}..{stop} decodes; choose other input.frames"
-        )
+        raise UnreadableVideo(f"{facts.uri}: not one frame of {first}..{stop} decodes; choose other input.frames")
     number = {tick: i for i, tick in enumerate(seen.pts)}
     end = max(table.pts[stop] if stop < len(table.pts) else table.end, seen.pts[-1] + 1)
     return ClipIndex(
@@ -80,6 +77,7 @@ def build_index(path: Path, facts: ClipFacts, limits: InputConfig) -> ClipIndex:
         shots=find_shots(seen.thumbnails),
         digests=tuple(seen.digests),
         damage=damage,
+        careful=careful,
         posters=tuple(seen.posters[i] for i in sorted(seen.posters)),
     )
 
@@ -89,9 +87,7 @@ def _range(facts: ClipFacts, limits: InputConfig, frames: int) -> tuple[int, int
         return 0, frames
     first, stop = limits.frames
     if not 0 <= first < stop or first >= frames:
-        raise ConfigError(
-            f"input.frames must be [first, last) inside 0..{frames} of {facts.uri}, got {first}..{stop}"
-        )
+        raise ConfigError(f"input.frames must be [first, last) inside 0..{frames} of {facts.uri}, got {first}..{stop}")
     stop = min(stop, frames)
     if stop - first > limits.max_frames:
         raise VideoTooLarge(
@@ -101,17 +97,13 @@ def _range(facts: ClipFacts, limits: InputConfig, frames: int) -> tuple[int, int
     return first, stop
 
 
-def _decode(
-    path: Path, facts: ClipFacts, wanted: tuple[int, ...], *, careful: bool, seek: bool = False
-) -> _Pass:
+def _decode(path: Path, facts: ClipFacts, wanted: tuple[int, ...], *, careful: bool, seek: bool = False) -> _Pass:
     """Decode until the last wanted frame; frames whose time stamp is not in the table are passed over.
 
     With `seek` from the key frame before the first one; one tick early, as a deinterlacer needs a frame more.
     """
     seen, left = _Pass(), set(wanted)
-    poster_at = (
-        {wanted[(2 * i + 1) * len(wanted) // (2 * _POSTERS)] for i in range(_POSTERS)} if wanted else set()
-    )
+    poster_at = {wanted[(2 * i + 1) * len(wanted) // (2 * _POSTERS)] for i in range(_POSTERS)} if wanted else set()
     to_rgb = ToRgb(facts)
     with Decoder(path, facts, careful=careful) as decoder:
         for frame in decoder.frames(wanted[0] - 1 if seek else None):
@@ -120,7 +112,7 @@ def _decode(
                     f"{facts.uri}: its picture size changes from {facts.coded_width}x{facts.coded_height} to "
                     f"{frame.width}x{frame.height} at frame {len(seen.pts)}; split it there or re-encode it"
                 )
-            if frame.pts not in left:
+            if frame.pts not in left or (seen.pts and frame.pts < seen.pts[-1]):
                 continue
             left.discard(frame.pts)
             image = to_shown(to_rgb.rgb8(frame), facts)

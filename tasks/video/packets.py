@@ -17,9 +17,6 @@ from av.video.stream import VideoStream
 from configs.errors import UnsupportedVideo, VideoTooLarge
 from tasks.video.container import reason
 
-# Only these write a duration that is a promise; others estimate it from what is there.
-_PROMISING = ("mov", "mp4", "matroska", "webm")
-
 
 @dataclass(frozen=True)
 class PacketTable:
@@ -42,12 +39,10 @@ def scan(container: InputContainer, stream: VideoStream, name: str, max_frames: 
     last_duration, packets, last_second = 0, 0, 0.0
     try:
         for packet in container.demux():
-            if packet.size == 0 or (packet.dts is None and packet.pts is None):
+            if packet.size == 0:
                 continue
             if packet.pts is not None:
-                last_second = max(
-                    last_second, float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                )
+                last_second = max(last_second, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream is not stream:
                 continue
             packets += 1
@@ -85,17 +80,18 @@ def _missing(
     container: InputContainer, stream: VideoStream, packets: int, last_second: float, pts: list[int], end: int
 ) -> float:
     """Seconds promised by the header and not found, 0 when less than a quarter second or four frames."""
-    if not pts or not any(name in _PROMISING for name in container.format.name.split(",")):
+    if not pts:
         return 0.0
     tick = float(stream.time_base or 0)
     mean = (end - pts[0]) * tick / len(pts)
-    short = 0.0
-    if stream.frames > packets:  # the sample table of an mp4 lists frames whose bytes are gone
+    kind, short = container.format.name, 0.0
+    if "mp4" in kind and stream.frames > packets:
+        # The sample table lists frames whose bytes are gone. (Not the duration of the movie: edit lists and
+        # chapter tracks make it longer at will.)
         short = (stream.frames - packets) * mean
-    elif container.duration:
+    elif "matroska" in kind and container.duration:
         # Other streams may be longer than the pictures, so the latest end of any stream is what counts.
-        # FFmpeg's `duration` is from the first start to the last end.
-        first = max(0.0, (container.start_time or 0) / av.time_base)
-        gap = container.duration / av.time_base + first - last_second
-        short = gap if gap > max(0.25, 4 * mean) else 0.0
-    return round(short, 3)
+        short = container.duration / av.time_base - last_second
+    elif kind == "avi" and stream.duration:
+        short = (stream.duration - end) * tick
+    return round(short, 3) if "mp4" in kind or short > max(0.25, 4 * mean) else 0.0

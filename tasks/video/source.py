@@ -48,9 +48,7 @@ def local_copy(uri: str) -> Iterator[Path]:
         except FileNotFoundError as error:
             raise UnreadableVideo(f"{uri}: no such object; check the address") from error
         except (OSError, ValueError, ImportError) as error:
-            raise UnreadableVideo(
-                f"{uri}: could not be fetched ({error}); check address and credentials"
-            ) from error
+            raise UnreadableVideo(f"{uri}: could not be fetched ({error}); check address and credentials") from error
         yield path
 
 
@@ -145,18 +143,14 @@ def shown_size(height: int, width: int, sar: Fraction, rotation: int) -> tuple[i
 def _refuse_by_header(container: InputContainer, stream: VideoStream, uri: str, limits: InputConfig) -> None:
     codec = stream.codec_context
     if codec.width < 1 or codec.height < 1 or codec.pix_fmt is None:
-        raise UnreadableVideo(
-            f"{uri}: its {codec.name} stream has no picture size; the file is cut short or not a video"
-        )
+        raise UnreadableVideo(f"{uri}: its {codec_name(stream)} stream holds no frames; record or export it again")
     if codec.width * codec.height > limits.max_pixels:
         raise _too_many_pixels(uri, codec.width, codec.height, limits)
     if limits.frames is None and container.duration:
         _refuse_long(uri, container.duration / av.time_base, limits)
     hdr = hdr_kind(int(codec.color_trc))
     if hdr != "none" and limits.hdr == "refuse":
-        raise UnsupportedVideo(
-            f"{uri}: is HDR ({hdr.upper()}); set input.hdr=tonemap to bring it down to SDR"
-        )
+        raise UnsupportedVideo(f"{uri}: is HDR ({hdr.upper()}); set input.hdr=tonemap to bring it down to SDR")
     if _is_interlaced(stream):
         _refuse_interlaced(uri, limits)
 
@@ -167,9 +161,7 @@ def _is_interlaced(stream: VideoStream) -> bool:
 
 def _refuse_interlaced(uri: str, limits: InputConfig) -> None:
     if limits.interlaced == "refuse":
-        raise UnsupportedVideo(
-            f"{uri}: is interlaced; set input.interlaced=deinterlace, or deinterlace it first"
-        )
+        raise UnsupportedVideo(f"{uri}: is interlaced; set input.interlaced=deinterlace, or deinterlace it first")
 
 
 def _refuse_long(uri: str, seconds: float, limits: InputConfig) -> None:
@@ -204,9 +196,7 @@ def _first_frame(path: Path, uri: str, max_pixels: int) -> av.VideoFrame:
                     return frames[0]
         except av.error.FFmpegError as error:
             last = reason(error)
-    raise UnreadableVideo(
-        f"{uri}: not one frame decodes ({last}); the file is damaged or its codec is unknown"
-    )
+    raise UnreadableVideo(f"{uri}: not one frame decodes ({last}); the file is damaged or its codec is unknown")
 
 
 def _orientation(frame: av.VideoFrame, uri: str) -> tuple[Any, bool]:

@@ -6,12 +6,11 @@ destination and renamed. Knows no stage and no store.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +20,18 @@ import numpy as np
 import numpy.typing as npt
 from av.video.reformatter import VideoReformatter
 
-from configs.errors import StoreError, UnsupportedVideo, VideoError
+from configs.errors import StoreError, VideoError
 from configs.job import OutputConfig
 from tasks.video.colour import BT709, EXACT, FULL, LIMITED
-from tasks.video.container import main_video, opened, reason
+from tasks.video.container import main_video, opened
 from tasks.video.copying import CopiedTracks, kept_metadata, shifted_chapters
 from tasks.video.encoder import THREADS, Container, Encoding, choose_container, choose_encoding
 from tasks.video.facts import ClipFacts, ClipIndex
+from tasks.video.landing import FramesFailed, landing, settle, temporary_for
 from tasks.video.packets import scan
 
 Frame = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
-_STORAGE = frozenset(
-    {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.EIO,
-        errno.ENOENT,
-        errno.ENOTDIR,
-    }
-)
 _KEY = "steadyframe_key"
 
 
@@ -76,22 +63,24 @@ def write_video(
     """Encode `frames` (RGB [facts.height, facts.width, 3], one per index entry) to `dst`.
 
     uint8, or uint16 with full scale 65535. The suffix of `dst` becomes that of the container. `metadata`
-    should hold `steadyframe_key` and `model`; both also go into the comment that says "AI-generated".
+    should hold `steadyframe_key` and `model`; both also go into the comment, which says "AI-generated"
+    unless `metadata` brings its own.
     Raises StoreError when the place cannot be written (nothing is left behind), UnsupportedVideo when the
     encoder refuses, ValueError when frames do not match the index.
     """
     container = choose_container(facts, output)
     dst = dst.with_suffix(f".{container}")
     encoding = choose_encoding(output, facts.height, facts.width, container)
-    temporary = dst.parent / f".{dst.name}.{os.getpid()}.part"
-    with _into(dst, temporary):
-        dropped, early = _encode(temporary, frames, facts, index, source_path, container, encoding, metadata)
-        _check(temporary, dst, index.frames)
-        _settle(temporary)
+    temporary = temporary_for(dst)
+    with landing(dst, temporary):
+        dropped = _encode(temporary, frames, facts, index, source_path, container, encoding, metadata)
+        start = _check(temporary, dst, index.frames)
+        settle(temporary)
         size = temporary.stat().st_size
         os.replace(temporary, dst)
-        _settle(dst.parent)
-    return Written(dst, container, size, index.frames, dropped, -early if container == "mkv" else 0.0)
+        settle(dst.parent)
+    delay = start - (index.pts[0] - _shift(facts, index)) * facts.seconds_per_tick
+    return Written(dst, container, size, index.frames, dropped, float(delay) if abs(delay) > 0.001 else 0.0)
 
 
 def read_key(path: Path) -> str | None:
@@ -113,20 +102,24 @@ def _encode(
     container: Container,
     encoding: Encoding,
     metadata: Mapping[str, str],
-) -> tuple[tuple[str, ...], float]:
-    """Write the file; returns the words on dropped tracks, and the second of the earliest packet if below 0."""
+) -> tuple[str, ...]:
+    """Write the file; returns the words on dropped tracks."""
     tick = facts.seconds_per_tick
-    shift = 0 if index.range is None else index.range[0] - facts.start_pts
-    pts = [p - shift for p in index.pts]
+    pts = [p - _shift(facts, index) for p in index.pts]
     length = dict(zip(pts, index.durations(), strict=True))
     with (
         opened(source_path, facts.uri) as source,
         av.open(str(path), "w", **_muxer(container, facts)) as target,
     ):
+        # Matroska numbers its tracks at random otherwise, and the same frames would give another file.
+        target.flags |= av.container.Flags.bitexact.value
         target.metadata.update(_tags(facts, metadata))
         stream = _video_stream(target, facts, encoding)
         tracks = CopiedTracks(source, target, facts, index, container)
         target.set_chapters(shifted_chapters(facts, index))
+
+        # Encoders and headers fail here, not inside the copying of somebody's sound.
+        target.start_encoding()
 
         def mux(packets: Iterable[Any]) -> None:
             for packet in packets:
@@ -143,12 +136,26 @@ def _encode(
             mux(stream.encode(picture))
         mux(stream.encode(None))
         tracks.copy_until(float("inf"))
-    return tuple(tracks.dropped), tracks.earliest
+    if tracks.refused:
+        tracks.dropped.append(f"{tracks.refused} damaged packet(s) of sound or subtitles")
+    return tuple(tracks.dropped)
+
+
+def _shift(facts: ClipFacts, index: ClipIndex) -> int:
+    """Ticks by which a chosen range moves to start where the source started."""
+    return 0 if index.range is None else index.range[0] - facts.start_pts
 
 
 def _paired(pts: list[int], frames: Iterable[Frame], facts: ClipFacts) -> Iterator[tuple[int, Frame]]:
     shape, count = (facts.height, facts.width, 3), 0
-    for image in frames:
+    coming = iter(frames)
+    while True:
+        try:
+            image = next(coming, None)
+        except Exception as error:
+            raise FramesFailed(error) from error
+        if image is None:
+            break
         if count >= len(pts) or image.shape != shape:
             raise ValueError(f"frame {count}: {image.shape} given, {shape} and {len(pts)} frames expected")
         yield pts[count], image
@@ -169,7 +176,7 @@ def _muxer(container: Container, facts: ClipFacts) -> dict[str, Any]:
 
 
 def _video_stream(target: Any, facts: ClipFacts, encoding: Encoding) -> Any:
-    stream = target.add_stream(encoding.codec, rate=facts.rate, options=dict(encoding.options))
+    stream = target.add_stream(encoding.codec, rate=_nominal_rate(facts), options=dict(encoding.options))
     codec = stream.codec_context
     stream.width, stream.height, stream.pix_fmt = facts.width, facts.height, encoding.pixel_format
     stream.time_base = codec.time_base = facts.seconds_per_tick
@@ -180,6 +187,13 @@ def _video_stream(target: Any, facts: ClipFacts, encoding: Encoding) -> Any:
     codec.colorspace = 0 if encoding.rgb else BT709
     codec.color_range = FULL if encoding.rgb else LIMITED
     return stream
+
+
+def _nominal_rate(facts: ClipFacts) -> Fraction:
+    """A rate for the encoder's own book-keeping; headers say 600 or 90000, which encoders refuse."""
+    measured = Fraction(facts.frames / facts.duration).limit_denominator(1001)
+    rate = facts.rate if 1 <= facts.rate <= 240 else measured
+    return min(max(rate, Fraction(1)), Fraction(240))
 
 
 class _ToSamples:
@@ -207,45 +221,20 @@ def _tags(facts: ClipFacts, metadata: Mapping[str, str]) -> dict[str, str]:
     old = next((tags.pop(k) for k in list(tags) if k.lower() == "comment"), None)
     if old:
         tags["source_comment"] = old
-    said = [f"{k} {metadata[k]}" for k in ("model", _KEY) if k in metadata]
-    return {**tags, **metadata, "comment": "; ".join(["AI-generated with Steadyframe", *said])}
+    said = [metadata.get("comment", "AI-generated with Steadyframe")]
+    said += [f"{k} {metadata[k]}" for k in ("model", _KEY) if k in metadata and metadata[k] not in said[0]]
+    return {**tags, **metadata, "comment": "; ".join(said)}
 
 
-def _check(temporary: Path, dst: Path, frames: int) -> None:
-    """Count the frames of what was written: a full disk does not always speak up before the last byte."""
+def _check(temporary: Path, dst: Path, frames: int) -> Fraction:
+    """Count the frames of what was written (a full disk does not always speak up); the second of the first."""
     try:
         with opened(temporary, str(dst)) as container:
-            found = len(scan(container, main_video(container, str(dst)), str(dst), 1 << 24).pts)
+            stream = main_video(container, str(dst))
+            pts = scan(container, stream, str(dst), 1 << 24).pts
+            start = (pts[0] if pts else 0) * (stream.time_base or Fraction(1))
     except VideoError as error:
-        raise StoreError(
-            f"{dst}: the file just written cannot be read back ({error}); is the disk full?"
-        ) from error
-    if found != frames:
-        raise StoreError(f"{dst}: {found} of {frames} frames reached the file; is the disk full?")
-
-
-def _settle(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def _into(dst: Path, temporary: Path) -> Iterator[None]:
-    """Errors of the place become StoreError, those of the encoder UnsupportedVideo; no half file stays."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _STORAGE:
-            raise StoreError(
-                f"{dst}: cannot be written ({reason(error)}); check space and permissions of {dst.parent}"
-            ) from error
-        if isinstance(error, av.error.FFmpegError):
-            raise UnsupportedVideo(
-                f"{dst}: could not be encoded ({reason(error)}); choose another output.codec or container"
-            ) from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise StoreError(f"{dst}: the file just written cannot be read back ({error}); is the disk full?") from error
+    if len(pts) != frames:
+        raise StoreError(f"{dst}: {len(pts)} of {frames} frames reached the file; is the disk full?")
+    return start

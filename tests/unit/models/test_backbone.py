@@ -101,9 +101,7 @@ def test_prompts_matter_and_the_negative_one_too(backbone: DiffusersBackbone) ->
 
 
 def test_a_longer_prompt_is_cut(backbone: DiffusersBackbone) -> None:
-    assert torch.equal(
-        backbone.embed("abcdefghijkl", "").cond, backbone.embed("abcdefghijzz", "").cond
-    )
+    assert torch.equal(backbone.embed("abcdefghijkl", "").cond, backbone.embed("abcdefghijzz", "").cond)
 
 
 def test_a_wrong_number_of_rows_is_refused(backbone: DiffusersBackbone) -> None:

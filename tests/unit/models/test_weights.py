@@ -45,7 +45,7 @@ def test_a_missing_tokenizer_is_named(copy: Path) -> None:
 
 def test_a_missing_component_is_named(copy: Path) -> None:
     shutil.rmtree(copy / "tokenizer")
-    with pytest.raises(WeightsError, match="missing folder .*tokenizer"):
+    with pytest.raises(WeightsError, match=r"missing folder .*tokenizer"):
         find_model(ModelConfig(path=str(copy)))
 
 
@@ -67,7 +67,7 @@ def test_a_pickle_is_refused_and_never_opened(copy: Path, suffix: str) -> None:
 
 def test_broken_weights_are_one_error(copy: Path) -> None:
     (copy / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"not weights at all")
-    with pytest.raises(WeightsError, match="cannot load UNet2DConditionModel from .*unet"):
+    with pytest.raises(WeightsError, match=r"cannot load UNet2DConditionModel from .*unet"):
         load(ModelConfig(path=str(copy)), "cpu")
 
 
@@ -110,7 +110,7 @@ def test_an_unreachable_hub_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_pa
         raise LocalEntryNotFoundError("no connection")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    with pytest.raises(WeightsError, match="cannot download nobody/nothing@0.*no connection.*local folder"):
+    with pytest.raises(WeightsError, match=r"cannot download nobody/nothing@0.*no connection.*local folder"):
         find_model(ModelConfig(path="nobody/nothing", revision="0" * 40))
 
 
@@ -130,7 +130,7 @@ def test_a_hub_model_is_fetched_at_its_commit(tiny_sd: Path, monkeypatch: pytest
 
 
 def test_a_folder_or_controlnet_that_is_not_there_is_named(tiny_sd: Path, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="no such model folder: .*nowhere"):
+    with pytest.raises(WeightsError, match=r"no such model folder: .*nowhere"):
         find_model(ModelConfig(path=str(tmp_path / "nowhere")))
     with pytest.raises(WeightsError, match="no ControlNet 'canny'"):
         find_model(ModelConfig(path=str(tiny_sd), controls=(ControlConfig(model="canny"),)))

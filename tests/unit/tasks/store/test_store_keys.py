@@ -14,7 +14,7 @@ import torch
 from hypothesis import given
 
 from tasks.store.keys import ABSENT, canonical_json, diff, stage_key
-from tests.strategies import finite, params, stage_names
+from tests.strategies import finite, params, stage_names, untimed
 
 
 def _reversed(value: Any) -> Any:
@@ -23,6 +23,7 @@ def _reversed(value: Any) -> Any:
     return [_reversed(v) for v in value] if isinstance(value, list) else value
 
 
+@untimed
 @given(stage_names, params, params)
 def test_order_of_a_dict_is_irrelevant(stage: str, a: dict[str, Any], b: dict[str, Any]) -> None:
     one = stage_key(stage, 1, a, {"unet": "x", "vae": "y"}, [b], None)
@@ -32,14 +33,14 @@ def test_order_of_a_dict_is_irrelevant(stage: str, a: dict[str, Any], b: dict[st
     assert set(one.key) <= set("0123456789abcdef")
 
 
+@untimed
 @given(finite)
 def test_floats_are_exact(x: float) -> None:
     assert json.loads(canonical_json(x)) == x
-    assert stage_key("s", 1, {"x": x}, {}, [], None) != stage_key(
-        "s", 1, {"x": np.nextafter(x, 9e9)}, {}, [], None
-    )
+    assert stage_key("s", 1, {"x": x}, {}, [], None) != stage_key("s", 1, {"x": np.nextafter(x, 9e9)}, {}, [], None)
 
 
+@untimed
 @given(params)
 def test_preimage_survives_json(a: dict[str, Any]) -> None:
     key = stage_key("s", 1, a, {}, [], None)

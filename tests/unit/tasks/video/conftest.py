@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from configs.job import InputConfig
+from tasks.video.facts import ClipFacts, ClipIndex
+from tasks.video.frames import FrameReader
+from tasks.video.index import build_index
+from tasks.video.source import probe
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +38,17 @@ def real_clips() -> list[Path]:
     if not clips:
         pytest.skip(f"no clips in {folder}")
     return clips
+
+
+@pytest.fixture(scope="session")
+def read_clip() -> Callable[..., tuple[ClipFacts, ClipIndex, NDArray[np.uint8]]]:
+    """A function: path (and input choices) to facts, index and all frames at source size."""
+
+    def read(path: Path, **choices: Any) -> tuple[ClipFacts, ClipIndex, NDArray[np.uint8]]:
+        limits = InputConfig(**choices)
+        facts = probe(str(path), limits)
+        index = build_index(path, facts, limits)
+        with FrameReader(path, facts, index) as reader:
+            return facts, index, reader.read(0, index.frames)
+
+    return read

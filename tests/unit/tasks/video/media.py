@@ -161,6 +161,6 @@ def changing_size(path: Path) -> Path:
     """An MPEG transport stream whose second half is larger; time goes on."""
     first, second = path.with_name("a.ts"), path.with_name("b.ts")
     write(first, frames=10)
-    write(second, frames=10, size=(64, 96), pts=[(10 + i) * 512 for i in range(10)])
+    write(second, frames=10, size=(64, 96), pts=[(30 + i) * 512 for i in range(10)])
     path.write_bytes(first.read_bytes() + second.read_bytes())
     return path

@@ -1,0 +1,116 @@
+"""Stage `report`: gathers what the page shows and renders it; the page itself is `tasks.report`."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.presets import styled_prompt
+from models.methods.restyle import deflicker_steps
+from tasks.denoise import digest_over
+from tasks.evaluate import metrics_of
+from tasks.previews import previews_within
+from tasks.ref import Ref
+from tasks.rendered import rendered_frames
+from tasks.report import OutputFacts, ReportData, ShotFacts, SourceFacts, render_report
+from tasks.run import Run, StageRecord, WindowSteps
+from tasks.shot import Shot
+from tasks.stage import Computed, Writing, run_stage
+from tasks.store.keys import stage_key
+from tasks.video.frames import FrameReader
+
+VERSION = 1
+
+
+def report(
+    run: Run,
+    arms: Mapping[str, Sequence[Ref]],
+    shots: Sequence[Shot],
+    encoded: Ref,
+    measured: Ref,
+    stages: Sequence[StageRecord],
+    steps: WindowSteps,
+) -> Ref:
+    """One self-contained HTML page; found again, it still tells the times of the run that made it."""
+    params = {"max_megabytes": run.job.report.max_megabytes, "commit_every": run.job.commit_every}
+    key = stage_key("report", VERSION, params, {}, [encoded.as_input(), measured.as_input()], None)
+
+    def compute(writing: Writing) -> Computed:
+        page = render_report(_gather(run, arms, shots, encoded, measured, stages, steps))
+        return [writing.part("report.html", page.encode())], {}
+
+    return run_stage(run, key, compute)
+
+
+def _gather(
+    run: Run,
+    arms: Mapping[str, Sequence[Ref]],
+    shots: Sequence[Shot],
+    encoded: Ref,
+    measured: Ref,
+    stages: Sequence[StageRecord],
+    steps: WindowSteps,
+) -> ReportData:
+    first, metrics = shots[0], metrics_of(run, measured)
+    facts, index, model = first.facts, first.index, run.engines.facts(run.job.model)
+    manifests = [run.store.resolve(ref) for ref in arms["result"]]
+    clips: dict[str, Callable[[], Iterable[npt.NDArray[np.uint8]]]] = {"source": partial(_source_frames, first)}
+    clips |= {name: partial(rendered_frames, run.store, refs) for name, refs in arms.items()}
+    fps = float(facts.rate)
+    previews = previews_within(clips, fps, run.job.report.max_megabytes * 1e6)
+    thumbnails = [base64.b64decode(poster) for poster in index.posters]
+    return ReportData(
+        source=SourceFacts(
+            uri=run.source,
+            width=facts.width,
+            height=facts.height,
+            frames=index.frames,
+            fps=fps,
+            seconds=index.frames / fps if fps else 0.0,
+            codec=facts.codec,
+            audio=len(facts.audio),
+            bytes=facts.bytes,
+        ),
+        output=OutputFacts(
+            uri=encoded.uri,
+            key=encoded.key,
+            width=facts.width,
+            height=facts.height,
+            frames=index.frames,
+            codec=run.job.output.codec,
+            audio=len(facts.audio),
+            bytes=encoded.bytes,
+            latents_digest=digest_over(manifests, "x"),
+            rgb_digest=digest_over(manifests, "frames"),
+        ),
+        job=run.job,
+        prompt=styled_prompt(run.job.prompt, run.job.style),
+        model=run.job.model.path,
+        created=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        working_size=first.size,
+        model_digest=model.digest,
+        figures=metrics["figures"],
+        curves=metrics["curves"],
+        window_starts=[w.first_frame + w.start for shot in shots for w in shot.windows],
+        stages=list(stages),
+        window_steps=steps,
+        deflicker_steps=list(deflicker_steps(run.job)),
+        shots=[
+            ShotFacts(first=shot.first, stop=shot.stop, thumbnail=thumbnails[n] if n < len(thumbnails) else b"")
+            for n, shot in enumerate(shots)
+        ],
+        previews=previews.clips,
+        preview_fps=previews.fps,
+        numerics=model.numerics,
+    )
+
+
+def _source_frames(shot: Shot) -> Iterator[npt.NDArray[np.uint8]]:
+    with FrameReader(shot.path, shot.facts, shot.index, shot.size) as reader:
+        for start in range(0, shot.index.frames, 16):
+            yield from reader.read(start, min(start + 16, shot.index.frames))

@@ -1,0 +1,115 @@
+"""The run form as a newcomer meets it: opened, sent untouched, and the run is picked up and completes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
+
+PROGRESS = {"artifacts": {"type": {"any_": ["progress"]}}}
+
+
+def test_the_untouched_form_submits_and_the_run_completes(served: Any, browser: Any, screens: Path) -> None:
+    _send_untouched(browser, served.form, screens / "run-form.png")
+    runs = _until(lambda: _runs(served, "restyle"), 20)
+    assert runs, _text(browser)[-300:] + (served.folder / "server" / "server.log").read_text()
+    (run,) = runs
+    assert run["parameters"]["job"]["sources"] == ["demo"]
+    (video,) = _until(lambda: _post(served, "artifacts/filter", PROGRESS) and _runs(served, "restyle-video"), 60)
+    time.sleep(2)
+    _picture(browser, f"{served.page}/v2/runs/flow-run/{video['id']}", screens / "run-in-progress.png")
+    (progress,) = _post(served, "artifacts/filter", PROGRESS)
+    _picture(browser, f"{served.page}/v2/artifacts/artifact/{progress['id']}", screens / "progress.png")
+    seconds = 600 if os.environ.get("STEADYFRAME_UI_REAL") else 60
+    assert _until(lambda: _state(served, run["id"]) in ("COMPLETED", "FAILED", "CRASHED"), seconds)
+    assert _state(served, run["id"]) == "COMPLETED"
+    assert list((served.folder / "steadyframe-out").glob("demo--watercolor*.mp4"))
+    page = f"{served.page}/v2/runs/flow-run/{video['id']}"
+    for tab in ("Logs", "TaskRuns", "Artifacts"):
+        _picture(browser, f"{page}?tab={tab}", screens / f"run-{tab.lower()}.png")
+        assert "demo.mp4 · watercolor" in _text(browser)
+    for artifact in _post(served, "artifacts/filter", {}):
+        _picture(browser, f"{served.page}/v2/artifacts/artifact/{artifact['id']}", screens / f"{artifact['key']}.png")
+
+
+def test_the_old_form_accepts_it_too(served: Any, browser: Any, screens: Path) -> None:
+    before = {run["id"] for run in _runs(served, "restyle")}
+    _send_untouched(browser, served.form.replace("/v2/", "/"), screens / "run-form-v1.png")
+    (new,) = _until(lambda: [run for run in _runs(served, "restyle") if run["id"] not in before], 20)
+    assert new["parameters"]["job"]["style"] == "watercolor"
+
+
+def test_no_page_of_the_ui_reached_beyond_this_machine(served: Any, browser: Any) -> None:
+    asked = set()
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.responseReceived":
+            asked.add(urlsplit(message["params"]["response"]["url"]).netloc)
+    assert asked - {""} == {urlsplit(served.page).netloc}
+
+
+def test_ctrl_c_leaves_no_process(served: Any, browser: Any, processes_of: Callable[[Path], list[str]]) -> None:
+    assert processes_of(served.folder)
+    os.killpg(served.process.pid, signal.SIGINT)
+    assert served.process.wait(40) == 0
+    assert _until(lambda: not processes_of(served.folder), 5), processes_of(served.folder)
+
+
+def _send_untouched(browser: Any, form: str, picture: Path) -> None:
+    browser.get(form)
+    submit = WebDriverWait(browser, 30).until(lambda b: _button(b, "Submit"))
+    WebDriverWait(browser, 10).until(lambda b: "guidance" in _text(b).lower())
+    browser.save_screenshot(str(picture))
+    submit.click()
+
+
+def _picture(browser: Any, page: str, to: Path) -> None:
+    """A picture for people, taken when the page has settled."""
+    browser.get(page)
+    time.sleep(1.5)
+    browser.save_screenshot(str(to))
+    assert "Something went wrong" not in _text(browser)
+
+
+def _runs(served: Any, flow: str) -> list[dict[str, Any]]:
+    return list(_post(served, "flow_runs/filter", {"flows": {"name": {"any_": [flow]}}}))
+
+
+def _button(browser: Any, label: str) -> Any:
+    found = [b for b in browser.find_elements(By.TAG_NAME, "button") if b.text.strip() == label and b.is_enabled()]
+    return found[0] if found else None
+
+
+def _text(browser: Any) -> str:
+    return str(browser.find_element(By.TAG_NAME, "body").text)
+
+
+def _post(served: Any, path: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(
+        f"{served.page}/api/{path}", json.dumps(body).encode(), {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)
+
+
+def _state(served: Any, run_id: str) -> str:
+    with urllib.request.urlopen(f"{served.page}/api/flow_runs/{run_id}", timeout=20) as answer:
+        return str(json.load(answer)["state_type"])
+
+
+def _until(ask: Callable[[], Any], seconds: float) -> Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = ask()
+        if answer or time.monotonic() > deadline:
+            return answer
+        time.sleep(0.3)

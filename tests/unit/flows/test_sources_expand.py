@@ -1,0 +1,76 @@
+"""Files, folders, globs, URLs and `demo` become single videos; what is missing is an entry with an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from configs.errors import UnreadableVideo
+from flows.sources import expand
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    for name in ("b.mp4", "a.MOV", "deep/er/c.mkv", "deep/notes.txt", "deep/d.webm"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    return tmp_path
+
+
+def test_a_folder_is_read_recursively_sorted_and_keeps_its_folders(library: Path) -> None:
+    found = [(Path(s.uri).relative_to(library).as_posix(), s.relative) for s in expand([str(library)])]
+    assert found == [("a.MOV", ""), ("b.mp4", ""), ("deep/d.webm", "deep"), ("deep/er/c.mkv", "deep/er")]
+
+
+def test_globs_files_and_demo_in_the_order_given_without_repeats(library: Path) -> None:
+    found = expand([str(library / "b.mp4"), "demo", str(library / "*.m*"), str(library / "**" / "*.mkv")])
+    assert [Path(s.uri).name for s in found] == ["b.mp4", "demo", "c.mkv"]
+    assert all(s.error is None and s.relative == "" for s in found)
+
+
+def test_a_file_of_any_suffix_is_taken_at_its_word(library: Path) -> None:
+    assert expand([str(library / "deep" / "notes.txt")])[0].error is None
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "take [1].mp4"
+    path.write_bytes(b"x")
+    assert [(s.uri, s.error) for s in expand([str(path)])] == [(str(path), None)]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nowhere.mp4", "there is no such file or folder"),
+        ("*.avi", "the pattern matches no video file"),
+        ("empty", "the folder holds no video file"),
+    ],
+)
+def test_what_is_missing_is_an_entry_and_the_others_go_on(library: Path, name: str, said: str) -> None:
+    (library / "empty").mkdir()
+    bad, good = expand([str(library / name), str(library / "b.mp4")])
+    assert isinstance(bad.error, UnreadableVideo)
+    assert said in str(bad.error)
+    assert name in str(bad.error)
+    assert good.error is None
+
+
+def test_urls_are_listed_where_they_are_folders() -> None:
+    fs = fsspec.filesystem("memory")
+    for name in ("/expand/x/a.mp4", "/expand/b.mkv", "/expand/c.txt"):
+        fs.pipe_file(name, b"x")
+    found = [(s.uri, s.relative) for s in expand(["memory://expand"])]
+    assert found == [("memory:///expand/b.mkv", ""), ("memory:///expand/x/a.mp4", "x")]
+    assert [s.uri for s in expand(["memory://expand/*.mkv"])] == ["memory:///expand/b.mkv"]
+    assert expand(["memory://expand/c.txt"])[0].error is None
+
+
+def test_an_unknown_protocol_is_an_entry_with_an_error() -> None:
+    (bad,) = expand(["carrier-pigeon://x/a.mp4"])
+    assert "carrier-pigeon://x/a.mp4: the address cannot be used" in str(bad.error)
+
+
+def test_file_urls_are_paths(library: Path) -> None:
+    assert [s.uri for s in expand([f"file://{library}/b.mp4"])] == [str(library / "b.mp4")]

@@ -1,0 +1,179 @@
+"""The report page: self-contained, escaped, complete."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from configs.overrides import build_job
+from tasks.report import OutputFacts, ReportData, ShotFacts, SourceFacts, render_report
+from tasks.report_chart import chart
+from tasks.run import StageRecord, WindowSteps
+
+PLANTED = '<script>alert("x")</script>'
+
+
+def data(**changes: Any) -> ReportData:
+    values: dict[str, Any] = {
+        "source": SourceFacts(uri="https://example.org/a.mp4", width=64, height=36, frames=4, fps=25, seconds=0.16),
+        "output": OutputFacts(uri="/out/a.mp4", key="12345678" * 4, width=64, height=36, frames=4),
+        "job": build_job("pocket", None, ["deflicker.window=6"], {"prompt": "a car", "style": "oil"}),
+        "prompt": "a car, oil painting",
+        "model": "pocket",
+        "created": "2026-11-21",
+        "figures": {
+            "source": {"pixel_mse": 10.0, "pixel_mse_ci": [9.0, 11.0], "seam_ratio": 1.0},
+            "result": {
+                "pixel_mse": 20.0,
+                "pixel_mse_ci": [18.0, 22.0],
+                "seam_ratio": 1.2,
+                "excess_flicker": 0.25,
+                "fidelity_psnr": 24.5,
+                "sharpness_ratio": 0.95,
+            },
+            "control": {"pixel_mse": 50.0, "fidelity_psnr": 24.9, "excess_flicker": 1.0, "seam_ratio": None},
+        },
+        "curves": {"source": [9.0, None, 11.0], "result": [18.0, None, 22.0], "control": [48.0, None, 52.0]},
+        "window_starts": [0, 2],
+        "stages": [
+            StageRecord(source="a", stage="denoise (shot 1)", key="ab" * 16, status="reused", seconds=2.5, bytes=1500)
+        ],
+        "window_steps": WindowSteps(total=10, computed=4, reused=6),
+        "deflicker_steps": [4, 9],
+        "shots": [ShotFacts(first=0, stop=2, thumbnail=b"\xff\xd8jpeg"), ShotFacts(first=2, stop=4)],
+        "previews": {"source": b"mp4-of-source", "result": b"mp4-of-result"},
+    }
+    return ReportData.model_validate({**values, **changes})
+
+
+class Resources(HTMLParser):
+    """Collects what a browser would load or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [v or "" for k, v in attrs if k in ("src", "href", "poster", "srcset", "action", "data")]
+
+
+def parsed(page: str) -> Resources:
+    resources = Resources()
+    resources.feed(page)
+    return resources
+
+
+def test_the_page_loads_nothing_from_outside() -> None:
+    page = render_report(data())
+    loads = parsed(page).loads
+    assert len(loads) == 3
+    assert all(uri.startswith("data:") for uri in loads)
+    assert not parsed(page).tags.count("link")
+    assert not re.search(r"url\(|@import|https?://(?!example\.org)", page)
+    assert "default-src 'none'" in page
+
+
+def test_planted_markup_stays_text_everywhere() -> None:
+    plain = parsed(render_report(data())).tags.count("script")
+    job = build_job(
+        "pocket", None, ["negative_prompt=</script><script>x"], {"prompt": PLANTED, "sources": (f"{PLANTED}.mp4",)}
+    )
+    source = SourceFacts(uri=f"clips/{PLANTED}.mp4", width=64, height=36, frames=4, fps=25, seconds=1)
+    stage = StageRecord(source=PLANTED, stage=PLANTED, key="ab" * 16, status="computed", seconds=1, bytes=1)
+    page = render_report(
+        data(
+            job=job,
+            source=source,
+            prompt=PLANTED,
+            model=PLANTED,
+            stages=[stage],
+            notes=[PLANTED],
+            numerics={PLANTED: PLANTED},
+            curves={PLANTED: [1.0, 2.0], "</script>": [1.0]},
+            figures={PLANTED: {}, "source": {}},
+            previews={PLANTED: b"x"},
+            output=OutputFacts(uri=f"/out/{PLANTED}", key=PLANTED, width=1, height=1, frames=1),
+        )
+    )
+    assert PLANTED not in page
+    assert parsed(page).tags.count("script") == plain == 2
+    assert "&lt;script&gt;alert(" in page
+
+
+def test_previews_and_curves_are_inside() -> None:
+    page = render_report(data())
+    assert f"data:video/mp4;base64,{base64.b64encode(b'mp4-of-result').decode()}" in page
+    inner = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    assert inner is not None
+    assert json.loads(inner[1])["curves"]["Result"] == [18.0, None, 22.0]
+
+
+def test_figures_are_held_against_their_bars() -> None:
+    page = render_report(data())
+    cards = re.findall(r'<h3>(.*?)<span class="mark (\w+)">', page)
+    assert cards == [("Excess flicker", "yes"), ("Fidelity", "no"), ("Sharpness", "yes"), ("Seam ratio", "no")]
+    assert "95 % CI 18.00 – 22.00" in page
+
+
+def test_without_a_control_arm_it_is_said_and_nothing_is_judged_by_it() -> None:
+    figures = {"source": {"pixel_mse": 1.0}, "result": {"pixel_mse": 2.0, "seam_ratio": 1.0}}
+    page = render_report(data(figures=figures))
+    assert "report.arms=control,post" in page
+    assert page.count("not measured") == 3
+
+
+def test_every_parameter_is_there_and_changed_ones_are_marked() -> None:
+    page = render_report(data())
+    shown = re.findall(r"<div( class=\"changed\")?><dt>(.*?)</dt><dd>(.*?)</dd>", page)
+    job = data().job.model_dump()
+    names = [*(k for k, v in job.items() if not isinstance(v, dict))]
+    names += [k for v in job.values() if isinstance(v, dict) for k in v]
+    assert sorted(name for _, name, _ in shown) == sorted(names)
+    changed = {name for mark, name, _ in shown if mark}
+    assert {"prompt", "style", "window"} <= changed
+    assert "guidance_scale" not in changed
+
+
+def test_reused_stages_keys_steps_and_the_notice_are_told() -> None:
+    page = render_report(data())
+    assert '<span class="badge reused">reused</span>' in page
+    assert f'title="{"ab" * 16}"' in page
+    assert "10 window steps: 4 computed, 6 reused" in page
+    assert "Deflicker ran in steps 4, 9" in page
+    assert "AI-generated" in page
+    assert "12345678" * 4 in page
+
+
+def test_a_bare_result_makes_a_page() -> None:
+    page = render_report(
+        data(figures={}, curves={}, stages=[], shots=[], previews={}, window_starts=[], deflicker_steps=[])
+    )
+    assert "<video" not in page
+    assert "The deflicker did not run" not in page
+    assert "AI-generated" in page
+
+
+def test_a_curve_has_gaps_where_pairs_are_missing() -> None:
+    laid = chart({"a": [1.0, 2.0, None, 4.0], "b": [None, float("nan"), 3.0, 3.0]}, [2], [3])
+    first, second = laid.lines
+    assert [path.count("L") + 1 for path in first.paths] == [2, 2]
+    assert first.paths[1].split("L")[0] == "M" + first.paths[1].split("L")[1], "a point alone is drawn on itself"
+    assert (len(second.paths), second.mean) == (1, 3.0)
+    assert len(laid.borders) == len(laid.cuts) == 1
+    assert laid.y_ticks[0][0] == pytest.approx(laid.bottom)
+    assert laid.y_ticks[-1][0] == pytest.approx(laid.top)
+
+
+@pytest.mark.parametrize("curve", [[0.0, 0.0], [5.0], [1e-6, 2e-6], [1e6, 3.0]])
+def test_any_curve_fits_its_frame(curve: list[float]) -> None:
+    laid = chart({"a": curve}, [], [])
+    points = [p.split(",") for path in laid.lines[0].paths for p in path[1:].split("L")]
+    assert all(laid.left - 0.1 <= float(x) <= laid.right + 0.1 for x, _ in points)
+    assert all(laid.top - 0.1 <= float(y) <= laid.bottom + 0.1 for _, y in points)
