@@ -56,18 +56,12 @@ class RestyleForm(Form):
     seed: Annotated[int, Field(ge=0, lt=2**53, description="another seed, another picture")] = 0
     num_inference_steps: Annotated[int, Field(ge=0, le=1000, description="0 = the preset's")] = 0
     guidance_scale: Annotated[float, Field(ge=0, le=50, description="1 and more; 0 = the preset's")] = 0.0
-    start: Annotated[Literal["preset", "noise", "noised", "inverted"], Field(description="first latents")] = (
-        "preset"
-    )
-    strength: Annotated[
-        float, Field(gt=0, le=1, description="for start 'noised': how far from the source")
-    ] = 1.0
+    start: Annotated[Literal["preset", "noise", "noised", "inverted"], Field(description="first latents")] = "preset"
+    strength: Annotated[float, Field(gt=0, le=1, description="for start 'noised': how far from the source")] = 1.0
     working_size: Annotated[int, Field(ge=0, le=4096, description="long side, pixels; 0 = the preset's")] = 0
     deflicker: DeflickerForm = DeflickerForm()
     output: OutputForm = OutputForm()
-    settings: Annotated[
-        list[str], Field(description="more keys, one key=value each, e.g. window.size=4")
-    ] = []
+    settings: Annotated[list[str], Field(description="more keys, one key=value each, e.g. window.size=4")] = []
 
     def to_job(self) -> RestyleJob:
         """Return the strict job. Errors: ConfigError."""

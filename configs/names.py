@@ -27,9 +27,7 @@ def output_name(source: str, *, style: str | None, prompt: str | None, key: str,
     return f"{_stem(source)}--{slug(style or prompt or '')}--{key[:8]}.{ext.lstrip('.')}"
 
 
-def output_relative(
-    source: str, relative: str, *, style: str | None, prompt: str | None, key: str, ext: str
-) -> str:
+def output_relative(source: str, relative: str, *, style: str | None, prompt: str | None, key: str, ext: str) -> str:
     """Return the result's path below the output folder, '/'-joined, inside the source's `relative` folder.
 
     Parts that would leave the folder ('..', a drive, a leading '/') are dropped.

@@ -153,9 +153,7 @@ def parse_set(text: str) -> tuple[Loc, Any]:
     key, sign, raw = text.partition("=")
     key = key.strip()
     if not sign or not key or not all(key.split(".")):
-        raise ConfigError(
-            f"--set needs key=value, got {text!r}; e.g. --set guidance_scale=3 or --set output.crf=20"
-        )
+        raise ConfigError(f"--set needs key=value, got {text!r}; e.g. --set guidance_scale=3 or --set output.crf=20")
     try:
         value = yaml.safe_load(raw)
     except yaml.YAMLError as error:
@@ -174,9 +172,7 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[Loc, str], str]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(
-            f"--config {path}: cannot be read ({reason}); give a YAML file of job keys"
-        ) from None
+        raise ConfigError(f"--config {path}: cannot be read ({reason}); give a YAML file of job keys") from None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
@@ -209,7 +205,5 @@ def _lines(node: yaml.Node | None, at: Loc, name: str, origins: dict[Loc, str]) 
 
 def _first_line(error: yaml.YAMLError) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        return (
-            f"{error.problem} at line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
-        )
+        return f"{error.problem} at line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
     return str(error).splitlines()[0]

@@ -56,9 +56,7 @@ def check_device(value: str) -> str:
     """Return the device name, or raise ValueError with what is allowed (whether it exists is asked later)."""
     name, _, index = value.partition(":")
     if name not in {"auto", "cpu", "cuda"} or (index and (name != "cuda" or not index.isdigit())):
-        raise ValueError(
-            f"must be auto, cpu, cuda or cuda:N, got {value!r}{nearest(value, ('auto', 'cpu', 'cuda'))}"
-        )
+        raise ValueError(f"must be auto, cpu, cuda or cuda:N, got {value!r}{nearest(value, ('auto', 'cpu', 'cuda'))}")
     return value
 
 

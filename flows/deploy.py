@@ -39,7 +39,7 @@ def restyle(job: RestyleForm = RestyleForm()) -> State[Any]:  # noqa: B008  (fro
     clip.
 
     Args:
-        job: what to do; `0` and `preset` leave a value to the preset
+        job: what to do; 0 and 'preset' leave a value to the preset
     """
     job_id, tally = records.new_job_id(), Tally()
     try:

@@ -24,10 +24,10 @@ from tasks.run import Progress
 SHARES = {
     "probe": 1,
     "decode": 4,
-    "correspond": 15,
     "condition": 5,
     "mask": 3,
     "invert": 10,
+    "correspond": 15,
     "denoise": 52,
     "encode": 4,
     "evaluate": 4,
@@ -79,10 +79,10 @@ class Gauge:
             return None
         return (self.total - self.done) * (now - self.first_time) / units
 
-    def describe(self, now: float) -> str:
-        """One line for people: stage, units, time left."""
+    def describe(self, now: float, part: str = "") -> str:
+        """One line for people: stage, part of it (`shot 2`), units, time left."""
         left = self.seconds_left(now)
-        text = f"{self.stage} {self.done}/{self.total}"
+        text = f"{self.stage}{f' ({part})' if part else ''} {self.done}/{self.total}"
         return text if left is None else f"{text}, about {_duration(left)} left in this stage"
 
 
@@ -96,6 +96,7 @@ class Watch:
     def __init__(self, source: str, forward: Callable[[Progress], None]) -> None:
         self.source = source
         self.forward = forward
+        self.part = ""
         self._gauge = Gauge()
         self._lines: deque[Progress] = deque(maxlen=10_000)
         self._lock = threading.Lock()
@@ -159,7 +160,7 @@ class Watch:
         now = time.monotonic()
         with self._lock:
             changed, self._changed = self._changed, False
-            percent, text = self._gauge.percent(), self._gauge.describe(now)
+            percent, text = round(self._gauge.percent(), 1), self._gauge.describe(now, self.part)
         if final and self._finished:
             percent, text = 100.0, f"done in {_duration(now - self._began)}"
         if not (changed or (final and (self._artifact or self._finished))):

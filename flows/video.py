@@ -81,8 +81,12 @@ def _watched(run: Run, kept: _Kept, stoppable: bool) -> State[Any]:
         def should_stop() -> bool:
             return run.should_stop() or watch.cancelled()
 
+        def do(stage: str, part: str, work: Callable[[], Ref]) -> Ref:
+            watch.part = part
+            return in_task(stage, part, work)
+
         try:
-            kept.value = pipeline.restyle_video(replace(run, observe=watch, should_stop=should_stop), do=in_task)
+            kept.value = pipeline.restyle_video(replace(run, observe=watch, should_stop=should_stop), do=do)
             watch.finish()
         except (Interrupted, KeyboardInterrupt, TerminationSignal) as error:
             if not isinstance(error, Interrupted) and not stoppable:

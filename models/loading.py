@@ -123,8 +123,10 @@ def _part(kind: Any, folder: Path, **options: Any) -> Any:
 
 
 def _fuse_lora(file: Path, unet: Any, text_encoder: Any) -> None:
-    """Add a LoRA to the weights by diffusers' own loader, then forget it: no adapter is left to slow calls or
-    to switch.
+    """Apply a LoRA by diffusers' own loader, at strength 1.
+
+    In the UNet it is added to the weights and forgotten, so that no call is slower for it; the text encoder,
+    which runs once per prompt, keeps the adapter.
     """
     from diffusers.loaders import StableDiffusionLoraLoaderMixin as Loader
 

@@ -25,7 +25,6 @@ from models.pocket.styles import style_prompt
 from models.pocket.vocabulary import write_tokenizer
 
 _GENERIC = ("", "a video", "a scene", "a picture")
-_SNR_CLIP = 6.0
 _PHOTO_SHARE, _TEXT_DROP, _CONTROL_DROP, _PURE_NOISE = 0.10, 0.10, 0.05, 0.20
 
 
@@ -84,30 +83,28 @@ class Batch:
         alpha = alphas_cumprod[self.timesteps_N].sqrt()[:, None, None, None]
         sigma = (1 - alpha**2).sqrt()
         self.noisy_NChw = torch.where(pure[:, None, None, None], eps, alpha * x0 + sigma * eps)
-        self.v_NChw = alpha * eps - sigma * x0
-        snr = (alpha / sigma).square()
-        self.weight = (snr + 1).clamp(max=_SNR_CLIP) / (snr + 1)
+        self.x0_NChw = x0
 
 
-def predict_v(networks: Networks, batch: Batch) -> Tensor:
-    """Run text encoder, ControlNet and UNet: (N, 16, h, w)."""
+def predict_x0(networks: Networks, batch: Batch) -> Tensor:
+    """Run text encoder, ControlNet and UNet: the clean latents (N, 16, h, w)."""
     hidden_NLD = networks.text_encoder(batch.ids_NL).last_hidden_state
     down, middle = networks.controlnet(
         batch.noisy_NChw, batch.timesteps_N, hidden_NLD, batch.control_NChw, return_dict=False
     )
-    v: Tensor = networks.unet(
+    x0: Tensor = networks.unet(
         batch.noisy_NChw,
         batch.timesteps_N,
         hidden_NLD,
         down_block_additional_residuals=down,
         mid_block_additional_residual=middle,
     ).sample
-    return v
+    return x0
 
 
 def loss_of(networks: Networks, batch: Batch) -> Tensor:
-    """Return the weighted v-prediction loss of a batch."""
-    return (batch.weight * (predict_v(networks, batch) - batch.v_NChw).square()).mean()
+    """Mean square error of the predicted clean latents, in units of the picture (the transform is orthogonal)."""
+    return (predict_x0(networks, batch) - batch.x0_NChw).square().mean()
 
 
 def _shards(folder: Path) -> list[Path]:
