@@ -68,9 +68,7 @@ class AttentionConfig(Strict):
     def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for item in value:
             if item != "first" and not item.lstrip("+-").isdigit():
-                raise ValueError(
-                    f"each part must be 'first' or a frame offset such as -1, 0, +1; got {item!r}"
-                )
+                raise ValueError(f"each part must be 'first' or a frame offset such as -1, 0, +1; got {item!r}")
         if not value:
             raise ValueError("needs at least one part, e.g. 0")
         return value
@@ -80,9 +78,7 @@ class DeflickerConfig(Strict):
     """Patch-blending deflicker inside the loop and after decoding (DiffSynth, FastBlend)."""
 
     enabled: bool = True
-    steps: tuple[Fraction, ...] = Field(
-        (0.5, 0.75, 1.0), description="fractions of the schedule; 1.0 is the last step"
-    )
+    steps: tuple[Fraction, ...] = Field((0.5, 0.75, 1.0), description="fractions of the schedule; 1.0 is the last step")
     window: int = Field(4, ge=0, le=64, description="frames either side that are blended")
     operator: Operator = "mean"
     patch: Literal[5, 7] = 5
@@ -128,9 +124,7 @@ class InversionConfig(Strict):
 class ReportConfig(Strict):
     """What the report measures beside the result."""
 
-    arms: tuple[Literal["control", "post"], ...] = Field(
-        (), description="control arms rendered beside the result"
-    )
+    arms: tuple[Literal["control", "post"], ...] = Field((), description="control arms rendered beside the result")
     max_megabytes: float = Field(8.0, gt=0)
 
 
@@ -138,9 +132,7 @@ class RestyleJob(Strict):
     """Restyle videos by text and controls, without flicker."""
 
     method: Literal["restyle"] = "restyle"
-    sources: tuple[str, ...] = Field(
-        ("demo",), description="files, folders or URLs; 'demo' is the built-in clip"
-    )
+    sources: tuple[str, ...] = Field(("demo",), description="files, folders or URLs; 'demo' is the built-in clip")
     out: str = "steadyframe-out"
     prompt: str | None = None
     negative_prompt: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import av
@@ -23,9 +24,9 @@ from tasks.run import StageRecord, VideoResult
 
 IMAGE_BYTES = 100_000  # a `data:` URI lives in Prefect's database
 FIGURES = {
-    "excess_flicker": "excess flicker (≤ 0.5; control = same job without deflicker)",
-    "fidelity": "fidelity, dB (not lower than the control's)",
-    "sharpness": "sharpness ratio (≥ 0.9)",
+    "excess_flicker": "excess flicker over the control (≤ 0.5)",
+    "fidelity_psnr": "fidelity, dB (not below the control)",
+    "sharpness_ratio": "sharpness over the control (≥ 0.9)",
     "seam_ratio": "seam ratio (≤ 1.15)",
 }
 
@@ -75,15 +76,24 @@ def stage_rows(stages: list[StageRecord]) -> list[dict[str, Any]]:
     return [*rows, total]
 
 
-def figure_rows(metrics: dict[str, Any]) -> list[dict[str, Any]]:
-    """The four figures first, then every other number that was measured."""
-    names = [name for name in FIGURES if name in metrics]
-    names += [name for name in metrics if name not in FIGURES]
-    return [
-        {"figure": FIGURES.get(name, name.replace("_", " ")), "value": round(float(metrics[name]), 4)}
-        for name in names
-        if isinstance(metrics[name], (int, float)) and not isinstance(metrics[name], bool)
-    ]
+def figure_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row per figure, the four we judge by first; one column per arm (`result`, `control`, `source` ...).
+
+    `metrics` maps arms to their figures; what is not a number (an interval, a missing control) stays out.
+    """
+    arms = {name: row for name, row in metrics.items() if isinstance(row, Mapping)}
+    measured = list(dict.fromkeys(name for row in arms.values() for name in row))
+    rows = []
+    for name in sorted(measured, key=lambda name: list(FIGURES).index(name) if name in FIGURES else len(FIGURES)):
+        values = {arm: _number(row.get(name)) for arm, row in arms.items()}
+        if any(value != "" for value in values.values()):
+            rows.append({"figure": FIGURES.get(name, name.replace("_", " ")), **values})
+    return rows
+
+
+def _number(value: Any) -> float | str:
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return round(float(value), 4) if plain else ""
 
 
 def where(result: VideoResult) -> str:

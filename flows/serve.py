@@ -47,8 +47,8 @@ def serve(announce: Callable[[str], None], limit: int = 1) -> None:
 
 async def _work(url: str, announce: Callable[[str], None], limit: int) -> None:
     """Register the deployment and pick up its runs for ever."""
-    from prefect.deployments.runner import EntrypointType
     from prefect.runner import Runner
+    from prefect.types.entrypoint import EntrypointType
 
     from flows.deploy import restyle
 
@@ -91,7 +91,7 @@ async def _until_stopped(runner: Runner) -> None:
 
 def _end_children() -> None:
     """End what the runner left running: it stops looking after its runs when it is cancelled itself."""
-    children = [c for c in psutil.Process().children() if "flows.server" not in _command(c)]
+    children = [c for c in psutil.Process().children() if "flows.server_process" not in _command(c)]
     for child in children:
         try:
             child.terminate()

@@ -8,11 +8,9 @@ when set, is used as it is.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -22,20 +20,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from configs.errors import SteadyframeError
 from configs.settings import load_settings
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 START_SECONDS = 120.0  # the first start migrates a new database: 11 s here, more on a busy machine
 STOP_SECONDS = 15.0
-LINGER_SECONDS = 5.0  # how long the server stays without a live user (one that left politely stops it at once)
 
 SERVER_ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -194,7 +187,7 @@ def _start(folder: Path) -> ServerRecord:
     command = [
         sys.executable,
         "-m",
-        "flows.server",
+        "flows.server_process",
         str(folder),
         "--port",
         str(previous.port if previous else 0),
@@ -216,11 +209,12 @@ def _start(folder: Path) -> ServerRecord:
             threading.Thread(target=child.wait, daemon=True).start()  # reaps it, should it end before we do
             return record
         time.sleep(0.1)
+    ended = f"did not answer within {START_SECONDS:.0f} s" if child.poll() is None else "ended while starting"
     child.kill()
     child.wait()
     words = (folder / "server.log").read_text(errors="replace").strip()[-600:]
     raise SteadyframeError(
-        f"the local Prefect server did not start within {START_SECONDS:.0f} s: {words or 'it said nothing'} "
+        f"the local Prefect server {ended}: {words or 'it said nothing'} "
         f"(log: {folder / 'server.log'}; or set PREFECT_API_URL to a server of yours)"
     )
 
@@ -257,93 +251,3 @@ def _deliver() -> None:
         drained = worker.drain_all(timeout=10)
         if drained is not None and not isinstance(drained, bool):  # a coroutine when a loop runs: not our case
             logging.getLogger(__name__).debug("queues are drained by the running loop")
-
-
-def serve(folder: Path, port: int) -> None:
-    """Be the server: serve until told to stop or until no live user remains. Runs in a process of its own."""
-    listener = _listen(port)
-    port = listener.getsockname()[1]
-    os.environ["PREFECT_SERVER_API_PORT"] = str(port)
-    os.environ["PREFECT_UI_API_URL"] = f"http://127.0.0.1:{port}/api"
-
-    import uvicorn
-    from prefect.server.api.server import create_app
-
-    config = uvicorn.Config(
-        _without_telemetry(create_app(final=True)),
-        log_level="warning",
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=3,
-    )
-    server = uvicorn.Server(config)
-    me = Process.current()
-    record = ServerRecord(me.pid, me.started, port)
-    record.write(folder)
-    threading.Thread(target=_watch, args=(folder, record, server), daemon=True).start()
-    server.run(sockets=[listener])
-
-
-def _without_telemetry(app: ASGIApp) -> ASGIApp:
-    """Let pages talk to this server only: the new UI asks amplitude for settings, whatever its switches say."""
-
-    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_policy(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"content-security-policy", b"connect-src 'self' data:")]
-            await send(message)
-
-        await app(scope, receive, with_policy)
-
-    return wrapped
-
-
-def _listen(port: int) -> socket.socket:
-    """Bind the loopback: the port used last time if it is free (browser tabs stay valid), else any free
-    one.
-    """
-    for wanted in (port, 0):
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(("127.0.0.1", wanted))
-        except OSError:
-            listener.close()
-            continue
-        return listener
-    raise SteadyframeError("no free port on 127.0.0.1 for the local Prefect server")
-
-
-def _watch(folder: Path, record: ServerRecord, server: object) -> None:
-    """Stop the server once no live user was seen for `LINGER_SECONDS`; no user can join while that is
-    decided.
-    """
-    seen = time.monotonic()
-    while time.monotonic() - seen < LINGER_SECONDS or not _retire(folder, record):
-        time.sleep(0.5)
-        if not folder.exists():
-            break
-        if users(folder):
-            seen = time.monotonic()
-    setattr(server, "should_exit", True)  # noqa: B010  (uvicorn's own way to be asked)
-    time.sleep(STOP_SECONDS)
-    os._exit(1)  # a connection that never closes must not keep a server without users alive
-
-
-def _retire(folder: Path, record: ServerRecord) -> bool:
-    """Mark the server as stopping unless somebody is joining right now or has joined."""
-    try:
-        with FileLock(folder / "lock", timeout=0):
-            if users(folder):
-                return False
-            ServerRecord(record.pid, record.started, record.port, stopping=True).write(folder)
-            return True
-    except Timeout:
-        return False
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Serve Prefect's API and UI on the loopback until unused.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--port", type=int, default=0)
-    arguments = parser.parse_args()
-    serve(arguments.folder, arguments.port)

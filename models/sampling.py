@@ -59,9 +59,7 @@ class Window:
 def windows_of(shot_frames: int, size: int, first_frame: int = 0) -> tuple[Window, ...]:
     """Cut a shot into its windows of `size` frames (the last may be short)."""
     starts = range(0, shot_frames, size)
-    return tuple(
-        Window(k, s, min(s + size, shot_frames), shot_frames, first_frame) for k, s in enumerate(starts)
-    )
+    return tuple(Window(k, s, min(s + size, shot_frames), shot_frames, first_frame) for k, s in enumerate(starts))
 
 
 @dataclass(frozen=True)
@@ -141,7 +139,9 @@ class Correction(Protocol):
     When active it publishes exactly its `exchanges`, in that order.
     """
 
-    exchanges: tuple[Exchange, ...]
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """What it publishes when active, in order."""
 
     def active(self, step: int) -> bool:
         """Whether it acts at this step."""
@@ -243,7 +243,9 @@ def _lockstep(
 class Program(Protocol):
     """What the engine runs on a shot: denoise of a method, or inversion. All windows ask in the same order."""
 
-    num_steps: int
+    @property
+    def num_steps(self) -> int:
+        """How many steps there are."""
 
     def phases(self, step: int) -> tuple[Exchange, ...]:
         """What every window publishes during `step`, in order; `step == num_steps` is `finish`."""
@@ -256,7 +258,5 @@ class Program(Protocol):
     ) -> Generator[Publish | StepDone, Gathered | None, None]:
         """Steps `start` .. `num_steps`, yielding `StepDone` after each."""
 
-    def finish(
-        self, window: Window, state: State, ctx: Context
-    ) -> Generator[Publish, Gathered | None, dict[str, Any]]:
+    def finish(self, window: Window, state: State, ctx: Context) -> Generator[Publish, Gathered | None, dict[str, Any]]:
         """Results of the window after the last step, e.g. `{"frames": uint8 [F,H,W,3]}`."""

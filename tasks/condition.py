@@ -23,9 +23,7 @@ def condition_key(run: Run, shot: Shot) -> StageKey:
         "controls": [c.model_dump(exclude={"scale"}) for c in run.job.model.controls],
     }
     model = run.engines.facts(run.job.model)
-    return stage_key(
-        "condition", VERSION, params, {"model": model.digest}, [shot.decoded.as_input()], model.numerics
-    )
+    return stage_key("condition", VERSION, params, {"model": model.digest}, [shot.decoded.as_input()], model.numerics)
 
 
 def _digest_of(folder: str | None) -> str | None:

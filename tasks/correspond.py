@@ -9,8 +9,7 @@ import hashlib
 import os
 from collections import defaultdict
 from concurrent.futures import Future, ThreadPoolExecutor
-
-import numpy as np
+from typing import Any
 
 from models.blending import pairs_for_window
 from models.patchmatch import nnf
@@ -19,6 +18,7 @@ from tasks.run import Progress, Run
 from tasks.shot import Shot
 from tasks.stage import Computed, Writing, run_stage
 from tasks.store.keys import StageKey, stage_key
+from tasks.store.pairs import Pair as PackPair
 from tasks.store.pairs import PairPacks
 from tasks.video.frames import FrameReader
 
@@ -31,9 +31,7 @@ def pairs_base(run: Run, shot: Shot) -> str:
     """Name of the packs of a shot: its frames, the size they are matched at, patch and seed; no job is in it."""
     frames = hashlib.sha256("\n".join(shot.digests).encode()).hexdigest()
     params = {"size": list(shot.size), "patch": run.job.deflicker.patch, "seed": run.job.deflicker.seed}
-    return stage_key(
-        "pairs", VERSION, params, {}, [{"frames": frames}, {"window": shot.window_size}], None
-    ).key
+    return stage_key("pairs", VERSION, params, {}, [{"frames": frames}, {"window": shot.window_size}], None).key
 
 
 def correspond_key(run: Run, shot: Shot) -> StageKey:
@@ -70,13 +68,13 @@ def _fill(run: Run, shot: Shot, packs: PairPacks, by_window: dict[int, set[Pair]
         ThreadPoolExecutor(threads) as pool,
     ):
         for k in sorted(by_window):
-            named = {(shot.digests[t], shot.digests[s]): (t, s) for t, s in by_window[k]}
-            missing = {names: named[names] for names in packs.missing(k, sorted(named))}
+            named: dict[PackPair, Pair] = {(shot.digests[t], shot.digests[s]): (t, s) for t, s in by_window[k]}
+            missing = {names: named[names] for names in packs.missing(k, sorted(named, key=str))}
             if missing:
                 needed = sorted({frame for pair in missing.values() for frame in pair})
                 low, high = needed[0], needed[-1] + 1
                 frames = reader.read(shot.first + low, shot.first + high)
-                jobs: dict[tuple[str, str], Future[tuple[np.ndarray, np.ndarray]]] = {
+                jobs: dict[PackPair, Future[tuple[Any, Any]]] = {
                     names: pool.submit(
                         nnf, frames[t - low], frames[s - low], run.job.deflicker.patch, run.job.deflicker.seed
                     )

@@ -1,4 +1,4 @@
-"""Stage `decode`: one pass over the frames gives their time stamps, shots, digests, damage and thumbnails; no RGB is kept."""
+"""Stage `decode`: one pass over the frames gives time stamps, shots, digests, damage and thumbnails; no RGB is kept."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ def decode(run: Run, probed: Ref, facts: ClipFacts, path: Path) -> Ref:
 
     def compute(writing: Writing) -> Computed:
         index = build_index(path, facts, run.job.input)
-        return [writing.part("index.json", index.model_dump_json().encode())], {
-            "damage": index.damage.sentence()
-        }
+        return [writing.part("index.json", index.model_dump_json().encode())], {"damage": index.damage.sentence()}
 
     return run_stage(run, key, compute)
 

@@ -34,11 +34,7 @@ def denoise(run: Run, shot: Shot, prompt: str, inputs: Sequence[Ref]) -> Denoise
     model, job = run.engines.facts(run.job.model), run.job
     by_stage = {ref.stage: ref for ref in inputs}
     steps = deflicker_steps(job)
-    deflicker = (
-        job.deflicker.model_dump(exclude={"steps", "enabled"})
-        if steps or job.deflicker.filters_after
-        else None
-    )
+    deflicker = job.deflicker.model_dump(exclude={"steps", "enabled"}) if steps or job.deflicker.filters_after else None
     params = {
         **shot.as_params(),
         "prompt": prompt,
@@ -59,9 +55,7 @@ def denoise(run: Run, shot: Shot, prompt: str, inputs: Sequence[Ref]) -> Denoise
         "deflicker": deflicker,
         "deflicker_steps": list(steps),
     }
-    key = stage_key(
-        "denoise", VERSION, params, {"model": model.digest}, [r.as_input() for r in inputs], model.numerics
-    )
+    key = stage_key("denoise", VERSION, params, {"model": model.digest}, [r.as_input() for r in inputs], model.numerics)
     total = run_length(job) * len(shot.windows)
     work = {"computed": 0}
 

@@ -14,16 +14,15 @@ from tasks.rendered import rendered_frames
 from tasks.run import Progress, Run
 from tasks.stage import Computed, Writing, run_stage
 from tasks.store.keys import stage_key
+from tasks.video.encoder import choose_container
 from tasks.video.facts import ClipFacts, ClipIndex
 from tasks.video.frames import upscale
-from tasks.video.writer import choose_container, write_video
+from tasks.video.writer import write_video
 
 VERSION = 1
 
 
-def encode(
-    run: Run, shots: Sequence[Ref], decoded: Ref, facts: ClipFacts, index: ClipIndex, path: Path
-) -> Ref:
+def encode(run: Run, shots: Sequence[Ref], decoded: Ref, facts: ClipFacts, index: ClipIndex, path: Path) -> Ref:
     """One part, the finished file; its container says that it is AI-generated, by which model, under which key."""
     params = {"output": run.job.output.model_dump()}
     key = stage_key("encode", VERSION, params, {}, [decoded.as_input(), *(r.as_input() for r in shots)], None)
@@ -35,16 +34,17 @@ def encode(
             yield upscale(frame, facts.height, facts.width)
 
     def compute(writing: Writing) -> Computed:
-        suffix = choose_container(facts, run.job.output)
         metadata = {
             "comment": f"AI-generated: restyled by Steadyframe with {run.job.model.path}",
             "steadyframe_key": key.key,
             "steadyframe_model": run.job.model.path,
         }
         with tempfile.TemporaryDirectory(prefix="steadyframe-") as folder:
-            target = Path(folder) / f"video.{suffix}"
-            write_video(target, frames(), facts, index, path, run.job.output, metadata)
-            part = run.store.write_part_file(key, target.name, target)
-        return [part], {"suffix": suffix}
+            target = Path(folder) / f"video.{choose_container(facts, run.job.output)}"
+            written = write_video(target, frames(), facts, index, path, run.job.output, metadata)
+            part = run.store.write_part_file(key, written.path.name, written.path)
+        for track in written.dropped:
+            run.observe(Progress(run.source, "encode", message=f"not in the output: {track}", level="warning"))
+        return [part], {"suffix": written.container, "dropped": list(written.dropped)}
 
     return run_stage(run, key, compute)

@@ -53,9 +53,7 @@ def metrics_of(run: Run, ref: Ref) -> dict[str, Any]:
     return metrics
 
 
-def _measure(
-    run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot], style: str | None
-) -> dict[str, Any]:
+def _measure(run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot], style: str | None) -> dict[str, Any]:
     meter, sums = FlickerMeter(), {name: _Sums() for name in ("source", *arms)}
     clips = {name: rendered_frames(run.store, refs) for name, refs in arms.items()}
     total, done = shots[-1].stop, 0
@@ -105,12 +103,8 @@ def _figures(
         control, source = figures["control"], figures["source"]
         for name in arms:
             row = figures[name]
-            row["excess_flicker"] = excess_flicker(
-                row["pixel_mse"], source["pixel_mse"], control["pixel_mse"]
-            )
-            row["sharpness_ratio"] = (
-                row["sharpness"] / control["sharpness"] if control["sharpness"] else math.nan
-            )
+            row["excess_flicker"] = excess_flicker(row["pixel_mse"], source["pixel_mse"], control["pixel_mse"])
+            row["sharpness_ratio"] = row["sharpness"] / control["sharpness"] if control["sharpness"] else math.nan
     return figures
 
 

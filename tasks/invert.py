@@ -22,17 +22,13 @@ def invert(run: Run, shot: Shot, conditioned: Ref) -> Ref:
         "attention": job.attention.model_dump(),
         "controls": [c.model_dump() for c in job.model.controls],
     }
-    key = stage_key(
-        "invert", VERSION, params, {"model": model.digest}, [conditioned.as_input()], model.numerics
-    )
+    key = stage_key("invert", VERSION, params, {"model": model.digest}, [conditioned.as_input()], model.numerics)
 
     def compute(writing: Writing) -> Computed:
         spec = ShotSpec(
             "invert", key, key.key, job, "", shot.size, shot.pts, StageKey("condition", conditioned.key, {})
         )
-        stepped = run_steps(
-            run, run.engines.engine(job.model), spec, shot.windows, writing, job.inversion.keep
-        )
+        stepped = run_steps(run, run.engines.engine(job.model), spec, shot.windows, writing, job.inversion.keep)
         return stepped.parts, {"total": stepped.total, "computed": stepped.computed}
 
     return run_stage(run, key, compute)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from configs.errors import Interrupted
 from configs.job import RestyleJob
@@ -114,8 +115,11 @@ def restyle_video(run: Run, do: Do = directly) -> VideoResult:
 
 def arm_job(job: RestyleJob, arm: str) -> RestyleJob:
     """The same job as a control: without the deflicker (`control`), or with it after decoding only (`post`)."""
-    changes = {"control": {"enabled": False}, "post": {"enabled": True, "steps": (), "post": True}}[arm]
-    return job.model_copy(update={"deflicker": job.deflicker.model_copy(update=changes)})
+    changes: dict[str, dict[str, Any]] = {
+        "control": {"enabled": False},
+        "post": {"enabled": True, "steps": (), "post": True},
+    }
+    return job.model_copy(update={"deflicker": job.deflicker.model_copy(update=changes[arm])})
 
 
 def _shots(run: Run, facts: ClipFacts, index: ClipIndex, path: Path, decoded: Ref) -> list[Shot]:
@@ -132,11 +136,11 @@ def _render(run: Run, staged: Do, shots: Sequence[Shot], arm: str) -> list[Denoi
     rendered = []
     for shot in shots:
         part = " · ".join(x for x in (f"shot {shot.number + 1}" if len(shots) > 1 else "", arm) if x)
-        inputs = [staged("condition", part, lambda shot=shot: condition(run, shot))]
+        inputs = [staged("condition", part, partial(condition, run, shot))]
         if run.job.start == "inverted":
-            inputs.append(staged("invert", part, lambda shot=shot, c=inputs[0]: invert(run, shot, c)))
+            inputs.append(staged("invert", part, partial(invert, run, shot, inputs[0])))
         if deflicker_steps(run.job) or run.job.deflicker.filters_after:
-            inputs.append(staged("correspond", part, lambda shot=shot: correspond(run, shot)))
+            inputs.append(staged("correspond", part, partial(correspond, run, shot)))
         done: list[Denoised] = []
 
         def work(shot: Shot = shot, inputs: Sequence[Ref] = inputs, done: list[Denoised] = done) -> Ref:

@@ -104,17 +104,13 @@ def open_context(spec: ShotSpec, windows: Sequence[Window], backbone: Backbone, 
     return Context(condition.__call__, correspond)
 
 
-def condition_windows(
-    spec: SourceSpec, windows: Sequence[Window], backbone: Backbone, store: Store
-) -> list[Part]:
+def condition_windows(spec: SourceSpec, windows: Sequence[Window], backbone: Backbone, store: Store) -> list[Part]:
     """Decode neighbouring windows of the source, encode them, compute control images; one part per window."""
     with local_copy(spec.uri) as path, FrameReader(path, spec.facts, spec.index, spec.size) as reader:
         return [_condition_window(spec, window, reader, backbone, store) for window in windows]
 
 
-def _condition_window(
-    spec: SourceSpec, window: Window, reader: FrameReader, backbone: Backbone, store: Store
-) -> Part:
+def _condition_window(spec: SourceSpec, window: Window, reader: FrameReader, backbone: Backbone, store: Store) -> Part:
     first, count = window.first_frame + window.start, len(window.frames)
     frames = reader.read(first, first + count)
     rgb = torch.from_numpy(frames).to(backbone.device).permute(0, 3, 1, 2).to(backbone.dtype) / 255
@@ -123,7 +119,12 @@ def _condition_window(
     numbers = list(range(first, first + count))
     for n, control in enumerate(spec.job.model.controls):
         image = prepare_control(
-            control.kind, frames, latents, backbone.factor, folder=control.path, numbers=[spec.index.first + n for n in numbers]
+            control.kind,
+            frames,
+            latents,
+            backbone.factor,
+            folder=control.path,
+            numbers=[spec.index.first + n for n in numbers],
         )
         tensors[f"control{n}"] = image.to(torch.float16).cpu()
     pts = list(spec.index.pts[first : first + count])
@@ -131,9 +132,7 @@ def _condition_window(
     return store.write_part(spec.key, part_name("condition", window), data)
 
 
-def write_result(
-    spec: ShotSpec, window: Window, latents: Tensor, result: dict[str, Any], store: Store
-) -> Part:
+def write_result(spec: ShotSpec, window: Window, latents: Tensor, result: dict[str, Any], store: Store) -> Part:
     """One Parquet part per window: `x` (latents) and what `finish` gave (8-bit `frames`); their digests in its meta."""
     tensors = {"x": latents.cpu(), **result}
     digests = {name: _digest(value) for name, value in tensors.items()}
@@ -162,9 +161,7 @@ class _StoredConditions:
 
     def __call__(self, name: str, frames: Sequence[int]) -> Tensor:
         size = self.windows[0].stop - self.windows[0].start
-        kind, column = (
-            ("invert", "x") if name == "inverted" else ("condition", "x" if name == "latents" else name)
-        )
+        kind, column = ("invert", "x") if name == "inverted" else ("condition", "x" if name == "latents" else name)
         rows = [self._part(kind, f // size)[column][f % size] for f in frames]
         return torch.stack(rows).to(self.backbone.device, self.backbone.dtype)
 
@@ -196,9 +193,7 @@ class _StoredPairs:
     def __call__(self, target: int, source: int) -> tuple[Any, Any]:
         window = target // self.size
         if window not in self._held:
-            assert self._packs is not None, (
-                "this program asked for correspondence, which its spec does not name"
-            )
+            assert self._packs is not None, "this program asked for correspondence, which its spec does not name"
             self._held[window] = self._packs.open(window)
             while len(self._held) > HELD_PACKS:
                 self._held.popitem(last=False)

@@ -1,4 +1,4 @@
-"""Handing finished work over: the file a person opens, under its name in the output folder, written whole or not at all."""
+"""Handing finished work over: the file a person opens, under its name in the output folder, whole or not at all."""
 
 from __future__ import annotations
 

@@ -53,16 +53,12 @@ def run_steps(
                     newest = max(newest, report.step)
                 run.observe(Progress(run.source, spec.key.stage, report.step * len(windows), total))
                 if run.should_stop():
-                    raise Interrupted(
-                        f"stopped after step {report.step} of {described.num_steps}; run again to go on"
-                    )
+                    raise Interrupted(f"stopped after step {report.step} of {described.num_steps}; run again to go on")
             return Stepped(engine.finish(), total, computed)
         except WorkerLost as lost:
             budget -= 1
             if budget < 0:
-                raise WorkerLost(
-                    f"{lost}; gave up after {RECOVERIES} recoveries without a new commit"
-                ) from lost
+                raise WorkerLost(f"{lost}; gave up after {RECOVERIES} recoveries without a new commit") from lost
             run.observe(
                 Progress(
                     run.source,

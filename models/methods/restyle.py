@@ -18,15 +18,15 @@ from models.attention import around_exchange, call_layout
 from models.backbone import Backbone
 from models.corrections import Deflicker, fill, post_filter, post_filter_exchange
 from models.noise import initial_noise
-from models.sampling import Context, Exchange, Gathered, Loop, Publish, State, StepDone, Window, sample
-from models.schedule import Schedule, fractions_to_steps, from_config
+from models.sampling import Context, Correction, Exchange, Gathered, Loop, Publish, State, StepDone, Window, sample
+from models.schedule import Schedule, fractions_to_steps, from_config, kept_steps
 from models.solver import DDIMSolver, add_noise
 
 
 def run_length(job: RestyleJob) -> int:
     """Steps that this job really runs: all, or the last `strength` of them from a noised source."""
     steps = job.num_inference_steps
-    return max(1, round(steps * job.strength)) if job.start == "noised" else steps
+    return kept_steps(steps, job.strength) if job.start == "noised" else steps
 
 
 def deflicker_steps(job: RestyleJob) -> tuple[int, ...]:
@@ -74,9 +74,7 @@ class RestyleProgram:
         """The sampling loop on one window."""
         return sample(self.loop, window, state, ctx, start)
 
-    def finish(
-        self, window: Window, state: State, ctx: Context
-    ) -> Generator[Publish, Gathered | None, dict[str, Any]]:
+    def finish(self, window: Window, state: State, ctx: Context) -> Generator[Publish, Gathered | None, dict[str, Any]]:
         """Decode, filter once more if asked, round to 8 bit: `frames` uint8 [F,H,W,3]."""
         rgb = self.backbone.decode(fill(state.latents, self.job.window.size))[: len(window.frames)]
         if self.job.deflicker.filters_after:
@@ -113,6 +111,8 @@ def restyle_program(
         return out[layout.own]
 
     steps = deflicker_steps(job)
-    corrections = (Deflicker(backbone, frozenset(steps), schedule, job.deflicker, size),) if steps else ()
+    corrections: tuple[Correction, ...] = ()
+    if steps:
+        corrections = (Deflicker(backbone, frozenset(steps), schedule, job.deflicker, size),)
     loop = Loop(len(schedule.timesteps), around_exchange(pattern), predict, DDIMSolver(schedule), corrections)
     return RestyleProgram(job, backbone, schedule, loop, latent_shape)

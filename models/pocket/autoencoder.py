@@ -77,9 +77,7 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):
         super().__init__()
         factor = 2 ** (len(block_out_channels) - 1)
         if factor != 8:
-            raise ValueError(
-                f"BlockAutoencoder needs 4 block_out_channels (factor 8), got {block_out_channels}"
-            )
+            raise ValueError(f"BlockAutoencoder needs 4 block_out_channels (factor 8), got {block_out_channels}")
         self.use_slicing = False
         self.encoder = nn.Conv2d(in_channels, latent_channels, factor, stride=factor)
         self.decoder = nn.ConvTranspose2d(latent_channels, out_channels, factor, stride=factor)

@@ -85,9 +85,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of train_diffusion's state")
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--figures", type=Path, nargs="*", default=[], help="JSON lines of models.pocket.sample"
-    )
+    parser.add_argument("--figures", type=Path, nargs="*", default=[], help="JSON lines of models.pocket.sample")
     args = parser.parse_args()
     figures = [json.loads(line) for path in args.figures for line in path.read_text().splitlines() if line]
     with tempfile.TemporaryDirectory() as scratch:

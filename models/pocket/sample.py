@@ -78,9 +78,7 @@ class Settings:
 
 
 @torch.no_grad()
-def restyle(
-    pocket: Pocket, frames_NHWC: NDArray[np.uint8], prompt: str, settings: Settings
-) -> NDArray[np.uint8]:
+def restyle(pocket: Pocket, frames_NHWC: NDArray[np.uint8], prompt: str, settings: Settings) -> NDArray[np.uint8]:
     """Restyle frames independently, all from the same noise.
 
     Shapes: (N, H, W, 3) uint8 RGB, H and W multiples of 16 -> the same.
@@ -122,9 +120,7 @@ def read_frames(clip: Path, indices: list[int], long_side: int = 256) -> NDArray
         if index in indices:
             scale = long_side / max(frame.shape[:2])
             size = (16 * round(frame.shape[1] * scale / 16), 16 * round(frame.shape[0] * scale / 16))
-            chosen.append(
-                cv2.cvtColor(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
-            )
+            chosen.append(cv2.cvtColor(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB))
     reader.release()
     return np.asarray(np.stack(chosen), dtype=np.uint8)
 

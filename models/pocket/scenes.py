@@ -111,16 +111,12 @@ def _places() -> tuple[_Place, ...]:
     )
 
 
-def _noise(
-    rng: np.random.Generator, height: int, width: int, coarse: int, octaves: int, stretch: float
-) -> Float:
+def _noise(rng: np.random.Generator, height: int, width: int, coarse: int, octaves: int, stretch: float) -> Float:
     """Value noise with zero mean, about unit range; `stretch` > 1 draws it out sideways."""
     total = np.zeros((height, width), dtype=np.float32)
     for octave in range(octaves):
         cell = max(2.0, coarse / 2**octave)
-        grid = rng.standard_normal((int(height / cell) + 3, int(width / (cell * stretch)) + 3)).astype(
-            np.float32
-        )
+        grid = rng.standard_normal((int(height / cell) + 3, int(width / (cell * stretch)) + 3)).astype(np.float32)
         total += 0.55**octave * np.asarray(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC))
     return np.asarray(total * 0.4, dtype=np.float32)
 
@@ -143,10 +139,7 @@ def _backdrop(rng: np.random.Generator, place: _Place, height: int, width: int, 
     sky = sky + (np.array([1.0, 0.98, 0.95], np.float32) - sky) * cloud * 0.85
     ridge = horizon - height * (0.10 + 0.07 * _noise(rng, 1, width, width // 6, 4, 1.0)[0])
     rows = np.arange(height, dtype=np.float32)[:, None]
-    hill = (
-        np.array(place.far, np.float32)
-        * (1 + 0.22 * _noise(rng, height, width, height // 6, 4, 1.0))[..., None]
-    )
+    hill = np.array(place.far, np.float32) * (1 + 0.22 * _noise(rng, height, width, height // 6, 4, 1.0))[..., None]
     ground = _gradient(*place.ground, height, width)
     ground = ground * (1 + 0.30 * _noise(rng, height, width, height // 7, 5, 2.5))[..., None]
     stripe = place.where == "on a street"
@@ -185,9 +178,7 @@ def _objects(
     depths = [{"standing": 0.10, "flying": 0.0}.get(role, float(rng.uniform(0.35, 0.95))) for role, _ in plan]
     for depth, role, name in sorted((d, *p) for d, p in zip(depths, plan, strict=True)):
         colour = "green" if name == "tree" else str(rng.choice([c for c in COLOURS if c != "green"]))
-        unit = {"standing": 0.46, "moving": 0.26, "flying": 0.17}[role] * {"ball": 0.6, "boat": 1.3}.get(
-            name, 1.0
-        )
+        unit = {"standing": 0.46, "moving": 0.26, "flying": 0.17}[role] * {"ball": 0.6, "boat": 1.3}.get(name, 1.0)
         size = max(8, round(height * unit * rng.uniform(0.85, 1.2)))
         picture = draw_sprite(name, colour, size)
         wide = SPRITES[name][1] * size
@@ -199,9 +190,7 @@ def _objects(
         base = horizon + depth * (height - horizon) - size
         if role == "flying":
             base = rng.uniform(0.03, 0.6) * max(1, horizon - size)
-        bob = {"ball": 0.16, "bird": 0.03, "balloon": 0.02, "boat": 0.012, "fish": 0.04}.get(
-            name, 0.0
-        ) * height
+        bob = {"ball": 0.16, "bird": 0.03, "balloon": 0.02, "boat": 0.012, "fish": 0.04}.get(name, 0.0) * height
         swing = np.sin(2 * np.pi * (time * rng.uniform(0.4, 0.9) + rng.uniform()))
         y = base - bob * (np.abs(swing) if name == "ball" else swing)
         maps = tuple(_shift(a, b, 1.0, wide if mirror else None) for a, b in zip(x, y, strict=True))

@@ -63,9 +63,7 @@ class Sheet:
         corners = np.round(np.array(points) * self.unit).astype(np.int32)
         cv2.fillPoly(self.pixels_HWC, [corners], self._ink(colour, shade))
 
-    def box(
-        self, colour: Colour, left: float, top: float, right: float, bottom: float, shade: float = 1
-    ) -> None:
+    def box(self, colour: Colour, left: float, top: float, right: float, bottom: float, shade: float = 1) -> None:
         """Fill an upright rectangle."""
         self.polygon(colour, [(left, top), (right, top), (right, bottom), (left, bottom)], shade)
 
@@ -94,9 +92,7 @@ def _car(sheet: Sheet, colour: Colour) -> None:
     sheet.polygon(colour, [(0.55, 0.46), (0.82, 0.12), (1.48, 0.12), (1.85, 0.46)], 0.92)
     sheet.polygon(_GLASS, [(0.68, 0.45), (0.88, 0.18), (1.10, 0.18), (1.10, 0.45)])
     sheet.polygon(_GLASS, [(1.18, 0.45), (1.18, 0.18), (1.44, 0.18), (1.70, 0.45)], 0.9)
-    sheet.polygon(
-        colour, [(0.06, 0.80), (0.10, 0.52), (0.50, 0.44), (1.90, 0.44), (2.30, 0.54), (2.34, 0.80)]
-    )
+    sheet.polygon(colour, [(0.06, 0.80), (0.10, 0.52), (0.50, 0.44), (1.90, 0.44), (2.30, 0.54), (2.34, 0.80)])
     sheet.box(colour, 0.06, 0.72, 2.34, 0.82, 0.7)
     sheet.disc((1.0, 0.92, 0.6), 2.26, 0.60, 0.06, 0.06)
     for x in (0.55, 1.85):
@@ -118,9 +114,7 @@ def _truck(sheet: Sheet, colour: Colour) -> None:
     sheet.box((0.86, 0.85, 0.80), 0.05, 0.06, 1.50, 0.78)
     for i in range(4):
         sheet.box((0.72, 0.71, 0.66), 0.2 + 0.36 * i, 0.10, 0.23 + 0.36 * i, 0.74)
-    sheet.polygon(
-        colour, [(1.56, 0.82), (1.56, 0.24), (1.92, 0.24), (2.10, 0.54), (2.22, 0.58), (2.22, 0.82)]
-    )
+    sheet.polygon(colour, [(1.56, 0.82), (1.56, 0.24), (1.92, 0.24), (2.10, 0.54), (2.22, 0.58), (2.22, 0.82)])
     sheet.polygon(_GLASS, [(1.68, 0.52), (1.68, 0.32), (1.88, 0.32), (2.00, 0.52)])
     sheet.box(_TYRE, 0.05, 0.78, 2.22, 0.86, 2.0)
     for x in (0.36, 0.74, 1.86):

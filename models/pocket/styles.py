@@ -85,9 +85,7 @@ def sketch(frame: FrameU8) -> FrameU8:
     grey = _blur(_luma(_float(frame)), 0.8)
     pencil = np.clip((grey + 0.04) / (_blur(grey, 4.0) + 0.04), 0.0, 1.0) ** 3.0
     shade = 0.78 + 0.22 * np.clip(grey * 1.3, 0.0, 1.0)
-    return _bytes(
-        _mix(_rgb(0.16, 0.15, 0.17), _rgb(0.98, 0.96, 0.90), np.asarray(pencil * shade, np.float32))
-    )
+    return _bytes(_mix(_rgb(0.16, 0.15, 0.17), _rgb(0.98, 0.96, 0.90), np.asarray(pencil * shade, np.float32)))
 
 
 def watercolor(frame: FrameU8) -> FrameU8:
@@ -141,9 +139,7 @@ def mosaic(frame: FrameU8) -> FrameU8:
     """Bevelled 8 px tiles of one colour each, with grey grout."""
     height, width = frame.shape[:2]
     rows, columns = -(-height // 8), -(-width // 8)
-    padded = cv2.copyMakeBorder(
-        frame, 0, rows * 8 - height, 0, columns * 8 - width, borderType=cv2.BORDER_REPLICATE
-    )
+    padded = cv2.copyMakeBorder(frame, 0, rows * 8 - height, 0, columns * 8 - width, borderType=cv2.BORDER_REPLICATE)
     tiles = cv2.resize(_float(np.asarray(padded)), (columns, rows), interpolation=cv2.INTER_AREA)
     tiles = np.clip(_saturate(np.asarray(tiles, np.float32), 1.35) * 1.08, 0.0, 1.0)
     picture = np.repeat(np.repeat(tiles, 8, axis=0), 8, axis=1)

@@ -77,9 +77,7 @@ def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the vae; outside the repository")
-    parser.add_argument(
-        "--clips", type=Path, default=None, help="folder of the CC BY clips; none: scenes only"
-    )
+    parser.add_argument("--clips", type=Path, default=None, help="folder of the CC BY clips; none: scenes only")
     parser.add_argument("--resume", action="store_true", help="keep the fitted encoder found in --out")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--steps", type=int, default=2000)

@@ -31,9 +31,7 @@ _PHOTO_SHARE, _TEXT_DROP, _CONTROL_DROP, _PURE_NOISE = 0.10, 0.10, 0.05, 0.20
 class Batch:
     """One draw of training pairs, decided by its seed alone."""
 
-    def __init__(
-        self, pairs: Pairs, tokenizer: CLIPTokenizer, alphas_cumprod: Tensor, seed: int, size: int
-    ) -> None:
+    def __init__(self, pairs: Pairs, tokenizer: CLIPTokenizer, alphas_cumprod: Tensor, seed: int, size: int) -> None:
         """Draw `size` crops of 128 px, or (every fifth time) half as many whole pictures."""
         random = torch.Generator().manual_seed(seed)
 
@@ -60,9 +58,7 @@ class Batch:
             target.append(pairs.targets_NSChw[item, STYLE_NAMES.index(name), :, y, x])
             edges.append(pairs.edges_NHW[item, 8 * y.start : 8 * y.stop, 8 * x.start : 8 * x.stop])
         keep = (luck[:, 2] >= _CONTROL_DROP).float()[:, None, None, None]
-        self.control_NChw = keep * control_latents(
-            torch.stack(source).float(), torch.stack(edges).float() / 255
-        )
+        self.control_NChw = keep * control_latents(torch.stack(source).float(), torch.stack(edges).float() / 255)
         self.ids_NL = tokenizer(
             prompts,
             padding="max_length",
@@ -150,9 +146,7 @@ def train(args: argparse.Namespace) -> None:
         running += (loss.item() - running) / min(50, step - first)
         if step % 20 == 0:
             spent = seconds + time.monotonic() - started
-            print(
-                f"step {step} loss {running:.4f} seconds {spent:.0f} pictures {len(pairs.words)}", flush=True
-            )
+            print(f"step {step} loss {running:.4f} seconds {spent:.0f} pictures {len(pairs.words)}", flush=True)
         if step % args.save_every == 0 or step == last:
             save_state(args.out, named, optimiser, average, step, seconds + time.monotonic() - started)
             with torch.no_grad(), average.swapped(named):

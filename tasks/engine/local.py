@@ -1,4 +1,4 @@
-"""The engine in this process: lanes are threads that share one loaded model. A part of the product, not a test double."""
+"""The engine in this process: lanes are threads that share one loaded model. Part of the product, no test double."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from configs.errors import PlanError
@@ -26,7 +27,7 @@ def cut_shards(windows: int, workers: int, shard_windows: int | None = None) -> 
         return [tuple(range(k, min(k + shard_windows, windows))) for k in range(0, windows, shard_windows)]
     count = min(max(workers, 1), windows)
     edges = [round(n * windows / count) for n in range(count + 1)]
-    return [tuple(range(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+    return [tuple(range(a, b)) for a, b in pairwise(edges)]
 
 
 @dataclass
@@ -110,11 +111,7 @@ class Lockstep:
             needs.append(
                 [
                     sorted(
-                        {
-                            j
-                            for k in shard
-                            for j in windows_needed(exchange, placed.windows[k], placed.windows)
-                        }
+                        {j for k in shard for j in windows_needed(exchange, placed.windows[k], placed.windows)}
                         - {*shard}
                     )
                     for shard in placed.shards

@@ -30,7 +30,7 @@ CALL_SECONDS = 3600
 
 @contextmanager
 def keep_signals() -> Iterator[None]:
-    """`ray.init` in the main thread takes over SIGTERM and does not give it back: a cancelled run would die in `finally`."""
+    """Give SIGTERM back after `ray.init`, which takes it over in the main thread: a cancel would skip our `finally`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -47,9 +47,7 @@ def connect(address: str | None, cpus: int) -> bool:
         return False
     with keep_signals():
         if address:
-            ray.init(
-                address=address, namespace="steadyframe", log_to_driver=False, logging_level=logging.ERROR
-            )
+            ray.init(address=address, namespace="steadyframe", log_to_driver=False, logging_level=logging.ERROR)
             return False
         ray.init(
             num_cpus=cpus,
@@ -193,9 +191,7 @@ class RayEngine:
 
     def map(self, method: str, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         """See `Engine`."""
-        futures = [
-            ActorLane(self._actors[n % self.workers]).call(method, *item)[0] for n, item in enumerate(items)
-        ]
+        futures = [ActorLane(self._actors[n % self.workers]).call(method, *item)[0] for n, item in enumerate(items)]
         return (self._wait([f])[0] for f in futures)
 
     def heal(self) -> None:

@@ -29,9 +29,7 @@ def windows_needed(exchange: Exchange, window: Window, windows: Sequence[Window]
 class Shard:
     """Windows `mine` of a shot under one program; `at[k]` is the phase of the current step window k waits in."""
 
-    def __init__(
-        self, program: Program, ctx: Context, windows: Sequence[Window], mine: Sequence[int]
-    ) -> None:
+    def __init__(self, program: Program, ctx: Context, windows: Sequence[Window], mine: Sequence[int]) -> None:
         self.program, self.ctx, self.windows, self.mine = program, ctx, tuple(windows), tuple(mine)
         self.states: dict[int, State] = {}
         self._runs: dict[int, Generator[Any, Any, Any]] = {}
@@ -46,20 +44,14 @@ class Shard:
 
     def start(self, step: int, states: Mapping[int, State] | None = None) -> None:
         """Begin at `step`, from committed `states` or, at step 0, from the program's own initial state."""
-        self.states = {
-            k: states[k] if states else self.program.initial(self.windows[k], self.ctx) for k in self.mine
-        }
+        self.states = {k: states[k] if states else self.program.initial(self.windows[k], self.ctx) for k in self.mine}
         self._runs = {}
         if step < self.program.num_steps:
-            self._runs = {
-                k: self.program.steps(self.windows[k], self.states[k], step, self.ctx) for k in self.mine
-            }
+            self._runs = {k: self.program.steps(self.windows[k], self.states[k], step, self.ctx) for k in self.mine}
         self._at = {}
         self._values, self._foreign = {}, {}
 
-    def publish(
-        self, step: int, phase: int, wanted: Sequence[int], foreign: Mapping[int, Tensor]
-    ) -> list[Tensor]:
+    def publish(self, step: int, phase: int, wanted: Sequence[int], foreign: Mapping[int, Tensor]) -> list[Tensor]:
         """Values that windows `wanted` publish in `phase`; `foreign` are others' values of the phase before."""
         self._enter(step)
         self._foreign.update({(phase - 1, k): value for k, value in foreign.items()})
@@ -97,9 +89,7 @@ class Shard:
             return
         self._step = step
         phases = self.program.phases(step)
-        self._needs = [
-            {k: windows_needed(e, self.windows[k], self.windows) for k in self.mine} for e in phases
-        ]
+        self._needs = [{k: windows_needed(e, self.windows[k], self.windows) for k in self.mine} for e in phases]
         self._waiting = [Counter(j for needed in needs.values() for j in needed) for needs in self._needs]
         if step == self.program.num_steps:
             self._runs = {k: self._finishing(k) for k in self.mine}

@@ -39,9 +39,7 @@ class Worker:
         with torch.inference_mode():
             return condition_windows(spec, windows, self.backbone, self.store)
 
-    def place(
-        self, spec: ShotSpec, windows: Sequence[Window], shards: Mapping[int, Sequence[int]]
-    ) -> Described:
+    def place(self, spec: ShotSpec, windows: Sequence[Window], shards: Mapping[int, Sequence[int]]) -> Described:
         """Build the program and the shards that live here."""
         with torch.inference_mode():
             program: Program = open_program(spec, self.backbone)

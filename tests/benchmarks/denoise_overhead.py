@@ -1,4 +1,4 @@
-"""What the engine costs: the denoise stage over the bare sum of its model calls, same shapes and threads, one process."""
+"""What the engine costs: the denoise stage over the bare sum of its model calls, same shapes, threads and process."""
 
 from __future__ import annotations
 

@@ -36,7 +36,10 @@ def measure(clips: int, style: str, frames: int | None, out: str | None, **chang
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: per clip and arm, the four figures."""
-    lines = ["| clip | style | arm | excess flicker | fidelity dB | sharpness | seam ratio |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| clip | style | arm | excess flicker | fidelity dB | sharpness | seam ratio |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
         for arm in ("result", "post", "control"):
             f = row[arm]

@@ -162,7 +162,9 @@ def test_tables_of_stages_and_figures(job: Job, fake: ModuleType) -> None:
     rows = json.loads(stages.data)
     assert [r["stage"] for r in rows] == [*(stage for stage, _ in fake.STAGES), "all"]
     assert (rows[0]["reused"], rows[2]["reused"], rows[-1]["bytes"]) == ("yes", "no", 9 * 1234)
-    assert [r["value"] for r in json.loads(figures.data)] == [0.31, 27.4, 0.97, 1.04]
+    shown = json.loads(figures.data)
+    assert [r["result"] for r in shown] == [0.31, 27.4, 0.97, 1.04, 2.5]
+    assert [r["source"] for r in shown] == ["", "", "", 1.0, 1.5]
 
 
 def test_image_of_the_middle_frame_is_small_and_inline(job: Job) -> None:

@@ -33,6 +33,11 @@ def test_nothing_is_promised_before_the_first_unit() -> None:
     assert fed(("denoise", 0, 40, 0.0)).describe(5.0) == "denoise 0/40"
 
 
+def test_words_say_part_and_time() -> None:
+    gauge = fed(("denoise", 0, 40, 0.0), ("denoise", 10, 40, 100.0))
+    assert gauge.describe(100.0, "shot 2") == "denoise (shot 2) 10/40, about 5 min left in this stage"
+
+
 def test_a_stage_that_was_skipped_counts_as_done() -> None:
     before = sum(share for name, share in SHARES.items() if name not in ("denoise", "encode", "evaluate", "report"))
     assert fed(("denoise", 0, 40, 0.0)).percent() == before

@@ -36,7 +36,7 @@ def servers(folder: Path) -> list[int]:
 
 
 def _serves(command: list[str], folder: Path) -> bool:
-    return "flows.server" in command and str(folder) in command
+    return "flows.server_process" in command and str(folder) in command
 
 
 def leave(process: subprocess.Popen[str]) -> None:

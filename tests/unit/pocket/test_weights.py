@@ -88,9 +88,7 @@ def test_every_listed_word_is_one_token_and_unknown_words_do_not_crash(tmp_path:
     """Also: the shipped tokenizer is the one the code writes."""
     tokenizer = CLIPTokenizer.from_pretrained(WEIGHTS / "tokenizer")
     assert [word for word in words() if len(tokenizer(word).input_ids) != 3] == []
-    strange = tokenizer(
-        "Labradoodle späzt 你好 😀 xqz " * 9, truncation=True, padding="max_length", max_length=32
-    )
+    strange = tokenizer("Labradoodle späzt 你好 😀 xqz " * 9, truncation=True, padding="max_length", max_length=32)
     assert len(strange.input_ids) == 32
     assert max(strange.input_ids) < len(tokenizer)
     assert tokenizer("").input_ids == [tokenizer.bos_token_id, tokenizer.eos_token_id]

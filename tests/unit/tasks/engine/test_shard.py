@@ -80,7 +80,6 @@ def run_shards(
     return frames, held
 
 
-
 @pytest.mark.parametrize("frames", [1, 3, 4, 5, 18])
 @pytest.mark.parametrize("shard_windows", [1, 2, 3, None])
 def test_any_cut_into_shards_gives_the_bits_of_the_definition(frames: int, shard_windows: int | None) -> None:
