@@ -80,7 +80,7 @@ class DeflickerConfig(Strict):
     enabled: bool = True
     steps: tuple[Fraction, ...] = Field((0.5, 0.75, 1.0), description="fractions of the schedule; 1.0 is the last step")
     window: int = Field(4, ge=0, le=64, description="frames either side that are blended")
-    operator: Operator = "mean"
+    operator: Operator = "confidence"
     patch: Literal[5, 7] = 5
     vae_residual: bool = True
     post: bool = Field(False, description="the same filter once more on the decoded frames")

@@ -79,9 +79,9 @@ def stage_rows(stages: list[StageRecord]) -> list[dict[str, Any]]:
 def figure_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row per figure, the four we judge by first; one column per arm (`result`, `control`, `source` ...).
 
-    `metrics` maps arms to their figures; what is not a number (an interval, a missing control) stays out.
+    `metrics` holds the result's figures and, under `arms`, those of others; what is not a number stays out.
     """
-    arms = {name: row for name, row in metrics.items() if isinstance(row, Mapping)}
+    arms = {"result": metrics, **metrics.get("arms", {})}
     measured = list(dict.fromkeys(name for row in arms.values() for name in row))
     rows = []
     for name in sorted(measured, key=lambda name: list(FIGURES).index(name) if name in FIGURES else len(FIGURES)):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -199,4 +200,6 @@ class _StoredPairs:
                 self._held.popitem(last=False)
         self._held.move_to_end(window)
         digests = self.spec.frame_digests
-        return self._held[window].read((digests[target], digests[source]))
+        offsets, error = self._held[window].read((digests[target], digests[source]))
+        assert error is not None, "packs of the correspond stage hold errors"
+        return offsets, error.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Killing for a purpose: start a driver, wait for a moment of its run, kill what is asked for, see that nothing is left."""
+"""Killing for a purpose: start a driver, wait for a moment of its run, kill what is asked for, see what is left."""
 
 from __future__ import annotations
 

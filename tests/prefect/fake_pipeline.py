@@ -30,14 +30,12 @@ STAGES = [
     ("report", ""),
 ]
 METRICS = {
-    "source": {"pixel_mse": 1.5, "pixel_mse_ci": [1.4, 1.6], "seam_ratio": 1.0},
-    "result": {
-        "pixel_mse": 2.5,
-        "seam_ratio": 1.04,
-        "sharpness_ratio": 0.97,
-        "fidelity_psnr": 27.4,
-        "excess_flicker": 0.31,
-    },
+    "pixel_mse": 2.5,
+    "seam_ratio": 1.04,
+    "sharpness_ratio": 0.97,
+    "fidelity_psnr": 27.4,
+    "excess_flicker": 0.31,
+    "arms": {"source": {"pixel_mse": 1.5, "pixel_mse_ci": [1.4, 1.6], "seam_ratio": 1.0}},
 }
 
 
