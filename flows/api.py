@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from configs.errors import ConfigError, Interrupted, SteadyframeError
@@ -23,6 +20,7 @@ from configs.settings import load_settings
 from flows import records
 from flows.demo import demo_clip
 from flows.result import ErrorEntry, JobResult, Status
+from flows.signals import interrupt_on_sigterm
 from flows.sources import DEMO, Source, expand
 from tasks.run import Progress, Run, VideoResult, WindowSteps, silent
 
@@ -201,25 +199,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for console, level in consoles.items():
             console.setLevel(level)
-
-
-@contextmanager
-def interrupt_on_sigterm() -> Iterator[None]:
-    """Make SIGTERM raise KeyboardInterrupt for the block, so that `finally` runs and a result is still
-    written.
-
-    Prefect's flow engine installs its own handler inside a run and, on the way out, sends the signal again
-    to the one it found: with the default there, the process would die before its clean-up.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt("SIGTERM")
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

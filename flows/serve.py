@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from flows.api import QUIET_ENVIRONMENT, interrupt_on_sigterm, set_environment
+from flows.api import QUIET_ENVIRONMENT, set_environment
 from flows.server import local_api
+from flows.signals import interrupt_on_sigterm
 
 STOP_SECONDS = 20.0  # a run that is told to stop closes its engines first
 

@@ -43,9 +43,13 @@ def correspond_key(run: Run, shot: Shot) -> StageKey:
 
 
 def correspond(run: Run, shot: Shot) -> Ref:
-    """Compute the NNFs that blending this shot needs and that no earlier job left; parts are the packs they are in."""
+    """Compute the NNFs that blending this shot needs and that no earlier job left; the parts are a list of them, the
+    packs they are in are shared with other jobs and named in its meta."""
     packs = PairPacks(run.store, pairs_base(run, shot))
     key = correspond_key(run, shot)
+    found = run.store.lookup(key)
+    if found is not None and any(run.store.blobs.size(path) != size for path, size in found.meta["packs"].items()):
+        run.store.forget(key)  # packs were deleted under it: the list alone is worth nothing
 
     def compute(writing: Writing) -> Computed:
         by_window: dict[int, set[Pair]] = defaultdict(set)
@@ -54,7 +58,7 @@ def correspond(run: Run, shot: Shot) -> Ref:
                 by_window[target // shot.window_size].add((target, source))
         total = sum(map(len, by_window.values()))
         computed = _fill(run, shot, packs, by_window, total)
-        summary = {"pairs": total, "computed": computed}
+        summary = {"pairs": total, "computed": computed, "packs": packs.sizes(sorted(by_window))}
         listing = "\n".join(f"{t} {s}" for k in sorted(by_window) for t, s in sorted(by_window[k]))
         return [writing.part("pairs.txt", listing.encode())], summary
 

@@ -16,6 +16,7 @@ from tasks.stage import Computed, Writing, run_stage
 from tasks.stepwise import run_steps
 from tasks.store.keys import StageKey, stage_key
 from tasks.store.manifest import Manifest
+from tasks.store.steps import StepLog
 
 VERSION = 1
 
@@ -79,6 +80,8 @@ def denoise(run: Run, shot: Shot, prompt: str, inputs: Sequence[Ref]) -> Denoise
         return stepped.parts, {"window_steps": stepped.total}
 
     ref = run_stage(run, key, compute)
+    if ref.status == "computed":
+        StepLog(run.store, key).clear()  # what was published needs no way back into its middle
     return Denoised(ref, total, work["computed"])
 
 

@@ -79,6 +79,10 @@ class PairPacks:
                 found |= _decode(file, left)
         return found
 
+    def sizes(self, windows: Iterable[int]) -> dict[str, int]:
+        """Bytes of every pack of these windows, by path."""
+        return {p: n for w in windows for p, n in self._store.blobs.sizes(self._folder(w)).items()}
+
     def open(self, window: int) -> OpenPacks:
         """All whole packs of `window`, held as they are stored, for many single reads."""
         files = [file for path in self._packs(window) if (file := self._open(path)) is not None]
