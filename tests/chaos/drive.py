@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from configs.job import RestyleJob
+from configs.presets import load_preset
 from tasks.engine.pool import EnginePool
 from tasks.pipeline import restyle_video
 from tasks.run import Run
@@ -42,8 +43,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--shard-windows", type=int)
     parser.add_argument("--commit-every", type=int, default=1)
+    parser.add_argument("--pocket", action="store_true", help="the trained model, two steps, in place of `dry`")
     given = parser.parse_args()
-    job = chaos_job(given.store + "-out", commit_every=given.commit_every)
+    changes = {"model": load_preset("pocket")["model"], "num_inference_steps": 2} if given.pocket else {}
+    job = chaos_job(given.store + "-out", commit_every=given.commit_every, **changes)
     store = Store.open(given.store, workers=given.workers)
     with EnginePool(store.url, given.workers, "cpu", shard_windows=given.shard_windows) as engines:
         result = restyle_video(Run(job, given.clip, store, engines))

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import io
+import json
 import os
 import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from flows.cli import main
 from flows.server import ServerRecord, local_api
 
 HERE = Path(__file__).parent
@@ -84,3 +88,25 @@ def eventually() -> Callable[..., Any]:
             time.sleep(0.1)
 
     return ask_until
+
+
+@pytest.fixture
+def run(api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, dict[str, Any]]]:
+    """Run one command line in this process; its exit code and its one JSON object."""
+    monkeypatch.setenv("PREFECT_API_URL", api)
+
+    def command(*arguments: str, preset: str = "dry", store: str | None = None) -> tuple[int, dict[str, Any]]:
+        given = ["restyle", *arguments, "--preset", preset, "--out", str(tmp_path / "out"), "--json"]
+        given += ["--store", store or str(tmp_path / "store")]
+        if "--workers" not in arguments:
+            given += ["--workers", "0"]
+        if "--style" not in arguments:
+            given += ["--prompt", "x"]
+        out = io.StringIO()
+        with redirect_stdout(out), redirect_stderr(io.StringIO()), pytest.raises(SystemExit) as ended:
+            main(given)
+        lines = out.getvalue().strip().splitlines()
+        result: dict[str, Any] = json.loads("\n".join(lines))
+        return int(ended.value.code or 0), result
+
+    return command

@@ -1,22 +1,17 @@
-"""Every kind of bad input through the real command line and pipeline: one clear error, the right code, nothing half written."""
+"""Every kind of bad input through the real command line: one clear error, the right code, nothing half written."""
 
 from __future__ import annotations
 
 import importlib.util
-import io
-import json
 import os
 import shutil
 import stat
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-
-from flows.cli import main
 
 HERE = Path(__file__).parent
 
@@ -30,28 +25,6 @@ def media() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def run(api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, dict[str, Any]]]:
-    """Run one command line in this process; its exit code and its one JSON object."""
-    monkeypatch.setenv("PREFECT_API_URL", api)
-
-    def command(*arguments: str, preset: str = "dry", store: str | None = None) -> tuple[int, dict[str, Any]]:
-        given = ["restyle", *arguments, "--preset", preset, "--out", str(tmp_path / "out"), "--json"]
-        given += ["--store", store or str(tmp_path / "store")]
-        if "--workers" not in arguments:
-            given += ["--workers", "0"]
-        if "--style" not in arguments:
-            given += ["--prompt", "x"]
-        out = io.StringIO()
-        with redirect_stdout(out), redirect_stderr(io.StringIO()), pytest.raises(SystemExit) as ended:
-            main(given)
-        lines = out.getvalue().strip().splitlines()
-        result: dict[str, Any] = json.loads("\n".join(lines))
-        return int(ended.value.code or 0), result
-
-    return command
 
 
 def refused(result: dict[str, Any], kind: str, *words: str) -> None:
@@ -189,9 +162,7 @@ def test_a_store_without_permission_is_refused(
 def test_a_store_that_is_a_file_is_refused(
     run: Callable[..., tuple[int, dict[str, Any]]], media: ModuleType, tmp_path: Path
 ) -> None:
-    code, result = run(
-        str(media.write(tmp_path / "clip.mp4", frames=3)), store=str(_text(tmp_path / "file") / "store")
-    )
+    code, result = run(str(media.write(tmp_path / "clip.mp4", frames=3)), store=str(_text(tmp_path / "file") / "store"))
     assert code == 2
     refused(result, "StoreError", "file")
 

@@ -36,6 +36,15 @@ def test_workers_and_shards_change_no_bit(
     assert np.array_equal(pictures(here["uri"]), pictures(first["uri"]))
 
 
+def test_the_trained_model_gives_the_same_bits_too(tmp_path: Path) -> None:
+    """`dry` does no matrix product; this does: results of BLAS depend on shapes and threads, which the job fixes."""
+    clip = write_clip(tmp_path / "clip.mp4")
+    ways: list[list[str]] = [[], ["--shard-windows", "1"], ["--workers", "3", "--shard-windows", "1"]]
+    found = [outcome(start(clip, tmp_path / f"store-{n}", "--pocket", *way)) for n, way in enumerate(ways)]
+    assert len({(f["latents"], f["rgb"]) for f in found}) == 1
+    assert found[0]["deflicker_steps"] != []
+
+
 def pictures(uri: str) -> np.ndarray:
     with av.open(uri) as container:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])

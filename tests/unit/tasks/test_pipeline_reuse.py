@@ -1,0 +1,145 @@
+"""What a second run computes: nothing when nothing changed, and only what depends on what did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from configs.errors import Interrupted
+from configs.job import RestyleJob
+from flows.explain import explain
+from tasks.engine.pool import EnginePool
+from tasks.pipeline import restyle_video
+from tasks.run import Run, VideoResult
+from tasks.store import Store
+
+FRAMES = 10
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
+    rng = np.random.default_rng(1)
+    big = rng.integers(0, 255, (12, 32, 3)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for n in range(FRAMES):
+            picture = np.ascontiguousarray(np.roll(big, n, axis=1)[:, :64])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+Restyle = Callable[..., VideoResult]
+
+
+@pytest.fixture
+def restyle(clip: Path, tmp_path: Path) -> Restyle:
+    def run(stop: Callable[[], bool] = lambda: False, **changes: Any) -> VideoResult:
+        job = RestyleJob.model_validate(
+            {
+                "prompt": "x",
+                "model": {"path": "dry"},
+                "num_inference_steps": 3,
+                "guidance_scale": 2.0,
+                "start": "inverted",
+                "inversion": {"num_inference_steps": 3},
+                "window": {"size": 4},
+                "deflicker": {"window": 3},
+                "working_size": 64,
+                "out": str(tmp_path / "out"),
+                **changes,
+            }
+        )
+        store = Store.open(str(tmp_path / "store"), workers=0)
+        with EnginePool(store.url, 0, "cpu", lanes=1) as engines:
+            return restyle_video(Run(job, str(clip), store, engines, should_stop=stop))
+
+    return run
+
+
+def statuses(result: VideoResult) -> dict[str, str]:
+    return {stage.stage: stage.status for stage in result.stages}
+
+
+def test_a_second_identical_run_computes_nothing_and_loads_no_model(
+    restyle: Restyle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = restyle()
+    assert set(statuses(first).values()) == {"computed"}
+    assert first.window_steps.computed == first.window_steps.total == 3 * 3
+
+    def loads(*_: object) -> None:
+        raise AssertionError("a run that finds everything must not load a model")
+
+    monkeypatch.setattr("tasks.engine.local.load", loads)
+    second = restyle()
+    assert set(statuses(second).values()) == {"reused"}
+    assert (second.window_steps.computed, second.window_steps.reused) == (0, second.window_steps.total)
+    assert second.output.latents_digest == first.output.latents_digest
+    assert second.output.uri == first.output.uri
+
+
+def test_guidance_alone_reuses_all_that_does_not_depend_on_it(restyle: Restyle, tmp_path: Path) -> None:
+    first = restyle()
+    changed = restyle(guidance_scale=3.0)
+    found = statuses(changed)
+    assert {stage for stage, status in found.items() if status == "reused"} == {
+        "probe",
+        "decode",
+        "condition",
+        "invert",
+        "correspond",
+    }
+    assert found["denoise"] == "computed"
+    store = Store.attach(str(tmp_path / "store"))
+    said = {stage.stage: stage for stage in explain(store, changed.output.uri, first.output.uri).stages}
+    assert "guidance_scale" in str(said["denoise"])
+    assert "2.0" in str(said["denoise"])
+    assert "3.0" in str(said["denoise"])
+    assert said["invert"].changes == ()
+
+
+def test_commit_interval_and_window_radius_reuse_what_they_should(restyle: Restyle) -> None:
+    first = restyle()
+    assert statuses(restyle(commit_every=2))["denoise"] == "reused"
+    wider = restyle(deflicker={"window": 4})
+    assert statuses(wider)["condition"] == "reused"
+    assert statuses(wider)["denoise"] == "computed"
+    assert wider.output.latents_digest != first.output.latents_digest
+
+
+def test_stopping_keeps_committed_steps(restyle: Restyle) -> None:
+    whole = restyle(seed=5)
+    asked = {"times": 0}
+
+    def stop_in_the_middle() -> bool:
+        asked["times"] += 1
+        return asked["times"] > 7
+
+    with pytest.raises(Interrupted):
+        restyle(stop=stop_in_the_middle, seed=6)
+    resumed = restyle(seed=6)
+    assert resumed.window_steps.computed < resumed.window_steps.total
+    # from inverted latents no noise is drawn: the seed makes another key, not another picture
+    assert resumed.output.latents_digest == whole.output.latents_digest
+
+
+def test_deleting_any_artifact_is_safe(restyle: Restyle, tmp_path: Path) -> None:
+    """Correspondence packs, a condition, a finished result: what is gone is computed again, to the same bits."""
+    import shutil
+
+    first = restyle()
+    for folder in ("pairs", "stages/condition", "stages/denoise", "stages/encode"):
+        shutil.rmtree(tmp_path / "store" / folder)
+        if folder == "pairs":
+            shutil.rmtree(tmp_path / "store" / "stages" / "denoise")
+        again = restyle()
+        assert again.output.latents_digest == first.output.latents_digest
+        assert again.output.rgb_digest == first.output.rgb_digest
