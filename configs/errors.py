@@ -60,6 +60,10 @@ class WorkerLost(SteadyframeError):
     """Workers died more often than the recovery budget allows without progress."""
 
 
+class OutOfMemory(SteadyframeError):
+    """A model call did not fit the device; the shot starts again on a lower memory rung, if there is one."""
+
+
 class NumericsError(SteadyframeError):
     """A NaN or Inf appeared in latents: the result would be garbage, so it is not written."""
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from configs.errors import Interrupted
+from configs.errors import Interrupted, OutOfMemory
 from configs.job import RestyleJob
 from configs.presets import styled_prompt
 from models.methods.restyle import deflicker_steps
@@ -23,7 +23,7 @@ from tasks.probe import facts_of, probe
 from tasks.publish import place_output, place_report
 from tasks.ref import Ref
 from tasks.report_stage import report
-from tasks.run import Run, StageRecord, VideoOutput, VideoResult, WindowSteps
+from tasks.run import Progress, Run, StageRecord, VideoOutput, VideoResult, WindowSteps
 from tasks.shot import Shot
 from tasks.video.facts import ClipFacts, ClipIndex
 from tasks.video.frames import working_size
@@ -132,21 +132,46 @@ def _shots(run: Run, facts: ClipFacts, index: ClipIndex, path: Path, decoded: Re
 
 
 def _render(run: Run, staged: Do, shots: Sequence[Shot], arm: str) -> list[Denoised]:
-    """Denoise every shot; conditions and correspondence come first and are shared by all arms."""
+    """Denoise every shot; a shot that does not fit its device starts again on the next lower memory rung."""
     rendered = []
     for shot in shots:
         part = " · ".join(x for x in (f"shot {shot.number + 1}" if len(shots) > 1 else "", arm) if x)
-        inputs = [staged("condition", part, partial(condition, run, shot))]
-        if run.job.start == "inverted":
-            inputs.append(staged("invert", part, partial(invert, run, shot, inputs[0])))
-        if deflicker_steps(run.job) or run.job.deflicker.filters_after:
-            inputs.append(staged("correspond", part, partial(correspond, run, shot)))
-        done: list[Denoised] = []
-
-        def work(shot: Shot = shot, inputs: Sequence[Ref] = inputs, done: list[Denoised] = done) -> Ref:
-            done.append(denoise(run, shot, styled_prompt(run.job.prompt, run.job.style), inputs))
-            return done[-1].ref
-
-        staged("denoise", part, work)
-        rendered.append(done[-1])
+        tried = run
+        while True:
+            try:
+                rendered.append(_render_shot(tried, staged, shot, part))
+                break
+            except OutOfMemory as full:
+                lower = lower_rung(tried.job)
+                if lower is None:
+                    raise
+                run.observe(
+                    Progress(run.source, "denoise", message=f"{full}; trying again with less memory", level="warning")
+                )
+                tried = replace(tried, job=lower)
     return rendered
+
+
+def _render_shot(run: Run, staged: Do, shot: Shot, part: str) -> Denoised:
+    """Conditions and correspondence come first and are shared by all arms."""
+    inputs = [staged("condition", part, partial(condition, run, shot))]
+    if run.job.start == "inverted":
+        inputs.append(staged("invert", part, partial(invert, run, shot, inputs[0])))
+    if deflicker_steps(run.job) or run.job.deflicker.filters_after:
+        inputs.append(staged("correspond", part, partial(correspond, run, shot)))
+    done: list[Denoised] = []
+
+    def work() -> Ref:
+        done.append(denoise(run, shot, styled_prompt(run.job.prompt, run.job.style), inputs))
+        return done[-1].ref
+
+    staged("denoise", part, work)
+    return done[-1]
+
+
+def lower_rung(job: RestyleJob) -> RestyleJob | None:
+    """The same job with the next memory saver of the VAE on (part of the numerics class); None below the last."""
+    for saver in ("vae_slicing", "vae_tiling"):
+        if not getattr(job.model, saver):
+            return job.model_copy(update={"model": job.model.model_copy(update={saver: True})})
+    return None

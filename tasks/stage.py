@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from configs.errors import Interrupted
 from tasks.ref import Ref
-from tasks.run import Run
+from tasks.run import Progress, Run
 from tasks.store import Store
 from tasks.store.keys import StageKey
 from tasks.store.lease import Lease
@@ -42,7 +43,7 @@ def run_stage(run: Run, key: StageKey, compute: Callable[[Writing], Computed]) -
     began = time.perf_counter()
     found = run.store.lookup(key)
     if found is None:
-        with Lease.acquire(run.store, key, wait=True) as lease:
+        with Lease.acquire(run.store, key, wait=_waiting(run, key)) as lease:
             found = run.store.lookup(key)
             if found is None:
                 parts, meta = compute(Writing(run.store, key, lease))
@@ -50,3 +51,18 @@ def run_stage(run: Run, key: StageKey, compute: Callable[[Writing], Computed]) -
                 manifest = run.store.publish(key, list(parts), meta=dict(meta), seconds=seconds, lease=lease)
                 return run.store.ref(manifest, "computed", seconds)
     return run.store.ref(found, "reused", time.perf_counter() - began)
+
+
+def _waiting(run: Run, key: StageKey) -> Callable[[Mapping[str, Any]], None]:
+    """Say once that another run is at it, and let a stop be heard while waiting."""
+    told: list[bool] = []
+
+    def look(holder: Mapping[str, Any]) -> None:
+        if not told:
+            told.append(True)
+            text = f"waiting for pid {holder.get('pid')} on {holder.get('host')}, which is computing this"
+            run.observe(Progress(run.source, key.stage, message=text))
+        if run.should_stop():
+            raise Interrupted(f"stopped while waiting for another run to finish {key.stage}")
+
+    return look

@@ -54,7 +54,10 @@ def run_steps(
                 run.observe(Progress(run.source, spec.key.stage, report.step * len(windows), total))
                 if run.should_stop():
                     raise Interrupted(f"stopped after step {report.step} of {described.num_steps}; run again to go on")
-            return Stepped(engine.finish(), total, computed)
+            parts = engine.finish()
+            for level, text in engine.logs():
+                run.observe(Progress(run.source, spec.key.stage, message=text, level=level))
+            return Stepped(parts, total, computed)
         except WorkerLost as lost:
             budget -= 1
             if budget < 0:

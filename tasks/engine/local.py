@@ -14,6 +14,7 @@ from models.backbone import load
 from models.sampling import Window
 from tasks.engine.lockstep import Lockstep
 from tasks.engine.protocol import Described, Future, StepReport
+from tasks.engine.records import LogLine
 from tasks.engine.worker import Worker
 from tasks.programs import ShotSpec
 from tasks.store import Store
@@ -35,7 +36,7 @@ class ThreadLane:
         return [Future((whole, n)) for n in range(returns)]
 
     def _run(self, method: str, args: tuple[Any, ...]) -> Any:
-        return getattr(self.worker, method)(*(_value(a) if isinstance(a, Future) else a for a in args))
+        return self.worker.run(method, *(_value(a) if isinstance(a, Future) else a for a in args))
 
 
 def _value(future: Future) -> Any:
@@ -78,6 +79,10 @@ class LocalEngine:
     def finish(self) -> list[Any]:
         """See `Engine`."""
         return self._lockstep.finish()
+
+    def logs(self) -> list[LogLine]:
+        """See `Engine`."""
+        return self._lockstep.logs()
 
     def map(self, method: str, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         """See `Engine`."""

@@ -15,6 +15,7 @@ from typing import Any
 from configs.errors import PlanError
 from models.sampling import Window
 from tasks.engine.protocol import Described, Future, Lane, StepReport
+from tasks.engine.records import LogLine
 from tasks.engine.shard import windows_needed
 from tasks.programs import ShotSpec
 
@@ -78,14 +79,14 @@ class Lockstep:
     def run(self, start: int, commit_every: int) -> Iterator[StepReport]:
         """Steps `start` .. end. A step is queued before the one ahead of it is waited for: no idle gap."""
         placed = self._here()
-        ahead: deque[tuple[int, list[Future], bool]] = deque()
+        ahead: deque[tuple[int, list[Future], list[Future]]] = deque()
         last = placed.described.num_steps
         for step in range(start, last):
             done = self._step(step, "complete")
-            commits = (step + 1) % commit_every == 0 or step + 1 == last
-            if commits:
-                done = [f for s in range(len(placed.shards)) for f in self._lane(s).call("save", s, step + 1)]
-            ahead.append((step + 1, done, commits))
+            saved: list[Future] = []
+            if (step + 1) % commit_every == 0 or step + 1 == last:
+                saved = [f for s in range(len(placed.shards)) for f in self._lane(s).call("save", s, step + 1)]
+            ahead.append((step + 1, done, saved))
             if len(ahead) > 1:
                 yield self._report(*ahead.popleft())
         while ahead:
@@ -97,10 +98,15 @@ class Lockstep:
         kept = self.wait(self._step(placed.described.num_steps, "finish"))
         return [result for shard in kept for result in shard]
 
-    def _report(self, step: int, futures: list[Future], commits: bool) -> StepReport:
-        values = self.wait(futures)
-        parts = tuple(part for shard in values for part in shard) if commits else ()
+    def _report(self, step: int, done: list[Future], saved: list[Future]) -> StepReport:
+        self.wait(done)
+        parts = tuple(part for shard in self.wait(saved) for part in shard)
         return StepReport(step, len(self._here().windows), parts)
+
+    def logs(self) -> list[LogLine]:
+        """What the lanes logged; waits for what is queued in them."""
+        asked = [future for lane in self.lanes for future in lane.call("drain_logs")]
+        return [line for lines in self.wait(asked) for line in lines]
 
     def _step(self, step: int, last_call: str) -> list[Future]:
         """Queue all calls of one step; returns the futures of its last call on every shard."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from models.sampling import Exchange, Window
+from tasks.engine.records import LogLine
 from tasks.programs import ShotSpec
 
 
@@ -58,6 +59,9 @@ class Engine(Protocol):
 
     def map(self, method: str, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         """Call a worker method once per item, spread over the workers, results in order of items."""
+
+    def logs(self) -> list[LogLine]:
+        """What the workers logged since the last call; waits for what they are doing."""
 
     def describe(self) -> dict[str, Any]:
         """Facts of the loaded model, among them the `device` it is on."""

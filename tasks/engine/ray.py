@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,12 +19,14 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from configs.errors import DeviceError, SteadyframeError, WorkerLost
+from configs.errors import DeviceError, SteadyframeError, StoreError, WorkerLost
 from configs.job import ModelConfig
 from models.sampling import Window
 from tasks.engine.lockstep import Lockstep
 from tasks.engine.protocol import Described, Future, StepReport
+from tasks.engine.records import LogLine, Records
 from tasks.programs import ShotSpec
+from tasks.store import Store
 
 PLACE_SECONDS = 60
 CALL_SECONDS = 3600
@@ -68,12 +72,17 @@ class _Actor:
 
         from models.backbone import load
         from tasks.engine.worker import Worker
-        from tasks.store import Store
 
         torch.set_num_threads(model.threads_per_call)
+        records = Records()
+        logging.getLogger().addHandler(records)
+        logging.getLogger("steadyframe").setLevel(logging.INFO)
         self.refusal: SteadyframeError | None = None
         try:
-            self.worker = Worker(Store.open(store_url, workers=1), load(model, device))
+            began = time.perf_counter()
+            self.worker = Worker(Store.open(store_url, workers=1), load(model, device), records)
+            seconds = time.perf_counter() - began
+            logging.getLogger("steadyframe.worker").info("%s loaded on %s in %.1f s", model.path, device, seconds)
         except SteadyframeError as error:
             # A raising constructor reads like a lost machine; said by the first call it is our own clear sentence.
             self.refusal = error
@@ -82,7 +91,7 @@ class _Actor:
         """Call a worker method; `foreign` are the resolved futures that stand behind `args`."""
         if self.refusal:
             raise self.refusal
-        result = getattr(self.worker, method)(*args, *foreign)
+        result = self.worker.run(method, *args, *foreign)
         if method == "publish":
             return result[0] if len(result) == 1 else tuple(result)
         return result
@@ -114,11 +123,11 @@ class RayEngine:
         workers: int,
         shard_windows: int | None = None,
     ) -> None:
-        self._args = (store_url, model, device)
         self.workers, self.shard_windows = workers, shard_windows
         total = ray.cluster_resources()
         gpu = device.startswith("cuda") or (device == "auto" and total.get("GPU", 0) >= workers)
         self._need = {"GPU": 1.0, "CPU": 1.0} if gpu else {"CPU": 1.0}
+        self._args = (store_url, model, "cuda" if gpu else "cpu")
         for name, amount in self._need.items():
             if total.get(name, 0) < amount * workers:
                 raise DeviceError(
@@ -133,7 +142,12 @@ class RayEngine:
             )
         self._actors: list[Any] = [self._spawn(n) for n in range(workers)]
         self._facts: dict[str, Any] = {}
-        self._ready(self._actors)
+        try:
+            self._ready(self._actors)
+            self._one_store(Store.attach(store_url))
+        except BaseException:
+            self.close()
+            raise
         self._lockstep = self._drive()
 
     def _spawn(self, bundle: int) -> Any:
@@ -153,6 +167,20 @@ class RayEngine:
         except (RayActorError, GetTimeoutError) as error:
             raise DeviceError(f"a worker could not start: {error}") from error
         self._facts = facts[0]
+
+    def _one_store(self, store: Store) -> None:
+        """Every worker must see what the driver writes: a folder of this machine is no store of a cluster."""
+        path = f"probes/{uuid.uuid4().hex}"
+        store.blobs.put(path, b"seen from everywhere")
+        try:
+            seen = ray.get([a.call.remote("sees", (path,)) for a in self._actors], timeout=PLACE_SECONDS)
+        finally:
+            store.blobs.delete(path)
+        if not all(seen):
+            raise StoreError(
+                f"store {store.url} is not one store on every machine: {seen.count(False)} of {len(seen)} workers do "
+                f"not see what was written here; use a shared folder or an object store such as s3://"
+            )
 
     def _drive(self) -> Lockstep:
         return Lockstep([ActorLane(a) for a in self._actors], self._wait, self.shard_windows)
@@ -188,6 +216,10 @@ class RayEngine:
     def finish(self) -> list[Any]:
         """See `Engine`."""
         return self._lockstep.finish()
+
+    def logs(self) -> list[LogLine]:
+        """See `Engine`."""
+        return self._lockstep.logs()
 
     def map(self, method: str, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
         """See `Engine`."""

@@ -5,15 +5,18 @@ The same object serves a thread of this process and a Ray actor. It knows progra
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from configs.errors import OutOfMemory
 from models.backbone import Backbone
 from models.sampling import Context, Program, State, Window
 from tasks.engine.protocol import Described
+from tasks.engine.records import LogLine, Records
 from tasks.engine.shard import Shard
 from tasks.programs import ShotSpec, SourceSpec, condition_windows, open_context, open_program, write_result
 from tasks.store import Store
@@ -21,18 +24,35 @@ from tasks.store.latents import decode_window, encode_window
 from tasks.store.manifest import Part
 from tasks.store.steps import PartRef, StepLog
 
+LOG = logging.getLogger("steadyframe.worker")
+
 
 class Worker:
     """Methods are called one at a time by the lane that owns it."""
 
-    def __init__(self, store: Store, backbone: Backbone) -> None:
-        self.store, self.backbone = store, backbone
+    def __init__(self, store: Store, backbone: Backbone, records: Records | None = None) -> None:
+        self.store, self.backbone, self.records = store, backbone, records
         self._shards: dict[int, Shard] = {}
         self._spec: ShotSpec | None = None
 
     def describe(self) -> dict[str, Any]:
         """Where the model lives; also how a lane is asked whether it is alive."""
         return {"digest": self.backbone.digest, "device": str(self.backbone.device)}
+
+    def run(self, method: str, *args: Any) -> Any:
+        """Call a method by name, as lanes do; a full device becomes our own error."""
+        try:
+            return getattr(self, method)(*args)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(f"{method} did not fit {self.backbone.device}: {error}") from error
+
+    def drain_logs(self) -> list[LogLine]:
+        """What was logged here since the last call; empty in the driver's process, whose log it is already."""
+        return self.records.drain() if self.records else []
+
+    def sees(self, path: str) -> bool:
+        """Whether an object of the driver's store is in ours: `file://` on several machines may not be one store."""
+        return self.store.blobs.exists(path)
 
     def condition(self, spec: SourceSpec, windows: Sequence[Window]) -> list[Part]:
         """Encode neighbouring windows of the source and their control images into the store."""
@@ -46,6 +66,7 @@ class Worker:
         context: Context = open_context(spec, windows, self.backbone, self.store)
         self._spec = spec
         self._shards = {s: Shard(program, context, windows, mine) for s, mine in shards.items()}
+        LOG.info("%s: %d windows in %d shards placed", spec.key.stage, sum(map(len, shards.values())), len(shards))
         phases = tuple(program.phases(step) for step in range(program.num_steps + 1))
         return Described(program.num_steps, phases)
 

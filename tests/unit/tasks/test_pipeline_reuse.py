@@ -9,6 +9,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 
 from configs.errors import Interrupted
 from configs.job import RestyleJob
@@ -129,6 +130,29 @@ def test_stopping_keeps_committed_steps(restyle: Restyle) -> None:
     assert resumed.window_steps.computed < resumed.window_steps.total
     # from inverted latents no noise is drawn: the seed makes another key, not another picture
     assert resumed.output.latents_digest == whole.output.latents_digest
+
+
+def test_a_full_device_steps_down_a_rung_and_the_key_says_so(restyle: Restyle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for a GPU that is full until the VAE works slice by slice."""
+    from tasks.engine import local
+
+    load = local.load
+
+    def short_of_memory(model: Any, device: str) -> Any:
+        backbone = load(model, device)
+        if not model.vae_slicing:
+
+            def full(*_: object) -> None:
+                raise torch.OutOfMemoryError("tried to allocate 2 GiB")
+
+            object.__setattr__(backbone, "decode", full)
+        return backbone
+
+    monkeypatch.setattr(local, "load", short_of_memory)
+    result = restyle()
+    assert result.window_steps.computed == result.window_steps.total
+    conditions = [s for s in result.stages if s.stage == "condition"]
+    assert len({s.key for s in conditions}) == 2, "the rung is part of the numerics class, so of the key"
 
 
 def test_deleting_any_artifact_is_safe(restyle: Restyle, tmp_path: Path) -> None:
