@@ -20,7 +20,7 @@ effect of Steadyframe can be seen and measured without a download. Trained from 
 |---|---|---|
 | vae | `models.pocket.autoencoder.BlockAutoencoder` | 16 channels, factor 8, deterministic |
 | text_encoder, tokenizer | `CLIPTextModel`, `CLIPTokenizer` | 64 wide, 2 layers, 32 tokens, about 640 whole words |
-| unet | `UNet2DConditionModel` | 7.1 M parameters, v-prediction |
+| unet | `UNet2DConditionModel` | 7.1 M parameters, predicts clean latents (`sample`) |
 | controlnet | `ControlNetModel` | 3.5 M parameters, control kind `latents+softedge` (80 channels at latent size) |
 | scheduler | `DDIMScheduler` | scaled_linear 0.00085-0.012, trailing |
 
@@ -68,8 +68,9 @@ def model_card(step: int, seconds: float, size: int, figures: Sequence[Mapping[s
     made = f"""
 ## Training
 
-{step} steps of 16 crops in {seconds / 60:.0f} minutes on two CPU cores, AdamW, averaged weights (0.999) stored in
-half precision; {size / 1e6:.1f} MB. Commands:
+{step} steps of 16 crops in {seconds / 60:.0f} minutes (wall clock) on a CPU of two cores that did other work beside it,
+AdamW, averaged weights (0.999) stored in half precision; {size / 1e6:.1f} MB. Why clean latents and not v: ADR 0003.
+Seeds are fixed; bits are not, since the number of threads may change over a resumed run. Commands:
 
     python -m models.pocket.train_autoencoder --out RUN/vae --clips CLIPS
     python -m models.pocket.pairs --out RUN/pool --vae RUN/vae --clips CLIPS --shards 32 --count 100

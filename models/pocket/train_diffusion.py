@@ -1,8 +1,8 @@
 """Train UNet, ControlNet and text encoder together: `python -m models.pocket.train_diffusion --help`.
 
-Knows latents and words; refuses to know about pictures. The objective is v-prediction (Salimans & Ho 2022,
-appendix D) with the weight of x0 clipped as in min-SNR (Hang et al. 2023). Seeded per step, so a resumed run
-draws the same batches as long as the pool is the same; state is saved as safetensors outside the repository.
+Knows latents and words; refuses to know about pictures. The network predicts the clean latents (ADR 0003).
+Seeded per step, so a resumed run draws the same batches as long as the pool is the same; state is saved as
+safetensors outside the repository.
 
 Shape suffixes: N batch, C channels, L tokens, h, w latent height and width.
 """

@@ -44,7 +44,7 @@ def test_the_parts_fit_together(pocket: Pocket) -> None:
     assert pocket.vae.config.latent_channels == pocket.unet.config.in_channels == 16
     assert 2 ** (len(pocket.vae.config.block_out_channels) - 1) == 8
     assert pocket.controlnet.config.conditioning_channels == 80
-    assert pocket.scheduler.config.prediction_type == "v_prediction"
+    assert pocket.scheduler.config.prediction_type == "sample"
     assert pocket.scheduler.config.timestep_spacing == "trailing"
     assert float(pocket.scheduler.final_alpha_cumprod) == 1.0
 
