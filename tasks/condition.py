@@ -10,7 +10,9 @@ from tasks.ref import Ref
 from tasks.run import Progress, Run
 from tasks.shot import Shot
 from tasks.stage import Computed, Writing, run_stage
+from tasks.stepwise import recovering
 from tasks.store.keys import StageKey, stage_key
+from tasks.store.manifest import Part
 
 VERSION = 1
 CHUNK = 4  # windows per call: neighbours share one open decoder, yet no worker is left without work for long
@@ -43,10 +45,15 @@ def condition(run: Run, shot: Shot) -> Ref:
     def compute(writing: Writing) -> Computed:
         spec = SourceSpec(key, run.job, run.source, shot.facts, shot.index, shot.size)
         chunks = [shot.windows[n : n + CHUNK] for n in range(0, len(shot.windows), CHUNK)]
-        parts = []
-        for done in run.engines.engine(run.job.model).map("condition", [(spec, chunk) for chunk in chunks]):
-            parts += done
-            run.observe(Progress(run.source, "condition", len(parts), len(shot.windows)))
-        return parts, {}
+        engine = run.engines.engine(run.job.model)
+
+        def encoded() -> list[Part]:
+            parts: list[Part] = []
+            for done in engine.map("condition", [(spec, chunk) for chunk in chunks]):
+                parts += done
+                run.observe(Progress(run.source, "condition", len(parts), len(shot.windows)))
+            return parts
+
+        return recovering(run, engine, "condition", encoded), {}
 
     return run_stage(run, key, compute)

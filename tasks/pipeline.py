@@ -22,7 +22,7 @@ from tasks.invert import invert
 from tasks.probe import facts_of, probe
 from tasks.publish import place_output, place_report
 from tasks.ref import Ref
-from tasks.report_stage import report
+from tasks.report_stage import Told, report
 from tasks.run import Progress, Run, StageRecord, VideoOutput, VideoResult, WindowSteps
 from tasks.shot import Shot
 from tasks.video.facts import ClipFacts, ClipIndex
@@ -91,7 +91,8 @@ def restyle_video(run: Run, do: Do = directly) -> VideoResult:
         uri = place_output(run, encoded)
         total, computed = sum(d.total for d in main), sum(d.computed for d in main)
         steps = WindowSteps(total=total, computed=computed, reused=max(0, total - computed))
-        page = staged("report", "", lambda: report(run, arms, shots, encoded, measured, staged.stages, steps))
+        told = Told(arms, shots, encoded, measured, list(staged.stages), steps)
+        page = staged("report", "", lambda: report(run, told))
     manifests = [run.store.resolve(ref) for ref in arms["result"]]
     figures = metrics_of(run, measured)["figures"]
     output = VideoOutput(

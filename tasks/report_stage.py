@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -27,36 +28,32 @@ from tasks.video.frames import FrameReader
 VERSION = 1
 
 
-def report(
-    run: Run,
-    arms: Mapping[str, Sequence[Ref]],
-    shots: Sequence[Shot],
-    encoded: Ref,
-    measured: Ref,
-    stages: Sequence[StageRecord],
-    steps: WindowSteps,
-) -> Ref:
+@dataclass(frozen=True)
+class Told:
+    """What a page is made from: artifacts by arm, the shots, the stages so far and the work they took."""
+
+    arms: Mapping[str, Sequence[Ref]]
+    shots: Sequence[Shot]
+    encoded: Ref
+    measured: Ref
+    stages: Sequence[StageRecord]
+    steps: WindowSteps
+
+
+def report(run: Run, told: Told) -> Ref:
     """One self-contained HTML page; found again, it still tells the times of the run that made it."""
     params = {"max_megabytes": run.job.report.max_megabytes, "commit_every": run.job.commit_every}
-    key = stage_key("report", VERSION, params, {}, [encoded.as_input(), measured.as_input()], None)
+    key = stage_key("report", VERSION, params, {}, [told.encoded.as_input(), told.measured.as_input()], None)
 
     def compute(writing: Writing) -> Computed:
-        page = render_report(_gather(run, arms, shots, encoded, measured, stages, steps))
-        return [writing.part("report.html", page.encode())], {}
+        return [writing.part("report.html", render_report(_gather(run, told)).encode())], {}
 
     return run_stage(run, key, compute)
 
 
-def _gather(
-    run: Run,
-    arms: Mapping[str, Sequence[Ref]],
-    shots: Sequence[Shot],
-    encoded: Ref,
-    measured: Ref,
-    stages: Sequence[StageRecord],
-    steps: WindowSteps,
-) -> ReportData:
-    first, metrics = shots[0], metrics_of(run, measured)
+def _gather(run: Run, told: Told) -> ReportData:
+    arms, shots, encoded = told.arms, told.shots, told.encoded
+    first, metrics = shots[0], metrics_of(run, told.measured)
     facts, index, model = first.facts, first.index, run.engines.facts(run.job.model)
     manifests = [run.store.resolve(ref) for ref in arms["result"]]
     clips: dict[str, Callable[[], Iterable[npt.NDArray[np.uint8]]]] = {"source": partial(_source_frames, first)}
@@ -97,8 +94,8 @@ def _gather(
         figures=metrics["figures"],
         curves=metrics["curves"],
         window_starts=[w.first_frame + w.start for shot in shots for w in shot.windows],
-        stages=list(stages),
-        window_steps=steps,
+        stages=list(told.stages),
+        window_steps=told.steps,
         deflicker_steps=list(deflicker_steps(run.job)),
         shots=[
             ShotFacts(first=shot.first, stop=shot.stop, thumbnail=thumbnails[n] if n < len(thumbnails) else b"")

@@ -5,8 +5,9 @@ Shared by inversion and denoising. Knows the engine's verbs and the step log; kn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from configs.errors import Interrupted, WorkerLost
 from models.sampling import Window
@@ -17,7 +18,9 @@ from tasks.stage import Writing
 from tasks.store.manifest import Part
 from tasks.store.steps import StepLog
 
-RECOVERIES = 3  # in a row, without a new commit between
+RECOVERIES = 3
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,45 +32,49 @@ class Stepped:
     computed: int
 
 
+def recovering(run: Run, engine: Engine, stage: str, work: Callable[[], T], progress: Callable[[], int] = int) -> T:
+    """`work()`, again after every lost worker; gives up after `RECOVERIES` in a row without `progress` growing."""
+    left, reached = RECOVERIES, -1
+    while True:
+        try:
+            return work()
+        except WorkerLost as lost:
+            left, reached = (RECOVERIES, progress()) if progress() > reached else (left - 1, reached)
+            if left < 0:
+                raise WorkerLost(f"{lost}; gave up after {RECOVERIES} recoveries without progress") from lost
+            text = f"{lost}; recovering from the last commit"
+            run.observe(Progress(run.source, stage, message=text, level="warning"))
+            engine.heal()
+
+
 def run_steps(
     run: Run, engine: Engine, spec: ShotSpec, windows: Sequence[Window], writing: Writing, keep: str = "last"
 ) -> Stepped:
-    """Run the placed program from its newest commit to the end; raises `WorkerLost` past the recovery budget."""
-    log = StepLog(run.store, spec.step_key, len(windows))
-    computed, budget, newest = 0, RECOVERIES, -1
-    while True:
-        try:
-            described = engine.place(spec, windows)
-            total = described.num_steps * len(windows)
-            commit = log.newest()
-            step = commit.step if commit else 0
-            engine.restore(step, commit.parts if commit else None)
-            run.observe(Progress(run.source, spec.key.stage, step * len(windows), total))
-            for report in engine.run(step, run.job.commit_every):
-                computed += report.windows
-                if report.parts:
-                    writing.lease.check()
-                    log.commit(report.step, writing.lease.epoch, report.parts)
-                    log.prune(keep)
-                    budget = RECOVERIES if report.step > newest else budget
-                    newest = max(newest, report.step)
-                run.observe(Progress(run.source, spec.key.stage, report.step * len(windows), total))
-                if run.should_stop():
-                    raise Interrupted(f"stopped after step {report.step} of {described.num_steps}; run again to go on")
-            parts = engine.finish()
-            for level, text in engine.logs():
-                run.observe(Progress(run.source, spec.key.stage, message=text, level=level))
-            return Stepped(parts, total, computed)
-        except WorkerLost as lost:
-            budget -= 1
-            if budget < 0:
-                raise WorkerLost(f"{lost}; gave up after {RECOVERIES} recoveries without a new commit") from lost
-            run.observe(
-                Progress(
-                    run.source,
-                    spec.key.stage,
-                    message=f"{lost}; recovering from the last commit",
-                    level="warning",
-                )
-            )
-            engine.heal()
+    """Run the program of `spec` from its newest commit to the end; raises `WorkerLost` past the recovery budget."""
+    log, stage = StepLog(run.store, spec.step_key, len(windows)), spec.key.stage
+    computed = newest = 0
+
+    def to_the_end() -> Stepped:
+        nonlocal computed, newest
+        described = engine.place(spec, windows)
+        total = described.num_steps * len(windows)
+        commit = log.newest()
+        step = commit.step if commit else 0
+        engine.restore(step, commit.parts if commit else None)
+        run.observe(Progress(run.source, stage, step * len(windows), total))
+        for report in engine.run(step, run.job.commit_every):
+            computed += report.windows
+            if report.parts:
+                writing.lease.check()
+                log.commit(report.step, writing.lease.epoch, report.parts)
+                log.prune(keep)
+                newest = max(newest, report.step)
+            run.observe(Progress(run.source, stage, report.step * len(windows), total))
+            if run.should_stop():
+                raise Interrupted(f"stopped after step {report.step} of {described.num_steps}; run again to go on")
+        parts = engine.finish()
+        for level, text in engine.logs():
+            run.observe(Progress(run.source, stage, message=text, level=level))
+        return Stepped(parts, total, computed)
+
+    return recovering(run, engine, stage, to_the_end, lambda: newest)

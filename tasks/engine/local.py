@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import concurrent.futures as cf
 import os
-from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 
 from configs.job import ModelConfig
 from models.backbone import load
-from models.sampling import Window
 from tasks.engine.lockstep import Lockstep
-from tasks.engine.protocol import Described, Future, StepReport
-from tasks.engine.records import LogLine
+from tasks.engine.protocol import Future
 from tasks.engine.worker import Worker
-from tasks.programs import ShotSpec
 from tasks.store import Store
 
 
@@ -46,58 +42,26 @@ def _value(future: Future) -> Any:
     return future.handle.result()
 
 
-class LocalEngine:
+class LocalEngine(Lockstep):
     """`workers=0`: as many lanes as cores and threads per call allow, one model, no other process."""
 
     def __init__(
-        self,
-        store: Store,
-        model: ModelConfig,
-        device: str,
-        lanes: int | None = None,
-        shard_windows: int | None = None,
+        self, store: Store, model: ModelConfig, device: str, lanes: int | None = None, shard_windows: int | None = None
     ) -> None:
         backbone = load(model, device)
-        count = lanes or (
-            1 if backbone.device.type == "cuda" else max(1, (os.cpu_count() or 1) // model.threads_per_call)
-        )
-        self.lanes = [ThreadLane(Worker(store, backbone), model.threads_per_call) for _ in range(count)]
-        self._lockstep = Lockstep(self.lanes, lambda futures: [_value(f) for f in futures], shard_windows)
-
-    def place(self, spec: ShotSpec, windows: Sequence[Window]) -> Described:
-        """See `Engine`."""
-        return self._lockstep.place(spec, windows)
-
-    def restore(self, step: int, parts: Mapping[int, Any] | None) -> None:
-        """See `Engine`."""
-        self._lockstep.restore(step, parts)
-
-    def run(self, start: int, commit_every: int) -> Iterator[StepReport]:
-        """See `Engine`."""
-        return self._lockstep.run(start, commit_every)
-
-    def finish(self) -> list[Any]:
-        """See `Engine`."""
-        return self._lockstep.finish()
-
-    def logs(self) -> list[LogLine]:
-        """See `Engine`."""
-        return self._lockstep.logs()
-
-    def map(self, method: str, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-        """See `Engine`."""
-        futures = [self.lanes[n % len(self.lanes)].call(method, *item)[0] for n, item in enumerate(items)]
-        return (_value(f) for f in futures)
+        cores = 1 if backbone.device.type == "cuda" else max(1, (os.cpu_count() or 1) // model.threads_per_call)
+        self._threads = [ThreadLane(Worker(store, backbone), model.threads_per_call) for _ in range(lanes or cores)]
+        super().__init__(self._threads, lambda futures: [_value(f) for f in futures], shard_windows)
 
     def heal(self) -> None:
         """Threads do not die alone."""
 
     def describe(self) -> dict[str, Any]:
-        """Facts of the loaded model that go into keys (see `Worker.describe`)."""
-        facts: dict[str, Any] = _value(self.lanes[0].call("describe")[0])
+        """See `Engine`."""
+        facts: dict[str, Any] = self.wait(self.lanes[0].call("describe"))[0]
         return facts
 
     def close(self) -> None:
         """Stop the lanes; what they still hold is dropped."""
-        for lane in self.lanes:
+        for lane in self._threads:
             lane.pool.shutdown(wait=False, cancel_futures=True)

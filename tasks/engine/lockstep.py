@@ -40,7 +40,10 @@ class _Placed:
 
 
 class Lockstep:
-    """Drives shards placed on `lanes`; `wait` turns futures into values and raises when a lane is lost."""
+    """Drives shards placed on `lanes`; `wait` turns futures into values and raises when a lane is lost.
+
+    The verbs of `Engine` that are alike for threads and actors; an engine adds how lanes come, heal and go.
+    """
 
     def __init__(self, lanes: Sequence[Lane], wait: Wait, shard_windows: int | None = None) -> None:
         self.lanes, self.wait, self.shard_windows = list(lanes), wait, shard_windows
@@ -107,6 +110,11 @@ class Lockstep:
         """What the lanes logged; waits for what is queued in them."""
         asked = [future for lane in self.lanes for future in lane.call("drain_logs")]
         return [line for lines in self.wait(asked) for line in lines]
+
+    def map(self, method: str, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+        """Call a worker method once per item, spread over the lanes; results in order of items."""
+        futures = [self.lanes[n % len(self.lanes)].call(method, *item)[0] for n, item in enumerate(items)]
+        return (self.wait([future])[0] for future in futures)
 
     def _step(self, step: int, last_call: str) -> list[Future]:
         """Queue all calls of one step; returns the futures of its last call on every shard."""

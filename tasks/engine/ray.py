@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,11 +21,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from configs.errors import DeviceError, SteadyframeError, StoreError, WorkerLost
 from configs.job import ModelConfig
-from models.sampling import Window
 from tasks.engine.lockstep import Lockstep
-from tasks.engine.protocol import Described, Future, StepReport
-from tasks.engine.records import LogLine, Records
-from tasks.programs import ShotSpec
+from tasks.engine.protocol import Future
+from tasks.engine.records import Records
 from tasks.store import Store
 
 PLACE_SECONDS = 60
@@ -112,7 +110,23 @@ class ActorLane:
         return [Future(r) for r in refs[:returns]] if method == "publish" else [Future(r) for r in refs]
 
 
-class RayEngine:
+def _wait(futures: Sequence[Future]) -> list[Any]:
+    try:
+        return list(ray.get([f.handle for f in futures], timeout=CALL_SECONDS))
+    except (RayActorError, GetTimeoutError) as error:
+        raise WorkerLost(f"a worker died or hung: {type(error).__name__}") from error
+    except RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, (RayActorError, ray.exceptions.ObjectLostError)):
+            raise WorkerLost(f"a worker died: {type(cause).__name__}") from error
+        if isinstance(cause, SteadyframeError):
+            raise cause from None
+        raise
+    except ray.exceptions.ObjectLostError as error:
+        raise WorkerLost("a worker's tensor was lost with its machine") from error
+
+
+class RayEngine(Lockstep):
     """`workers` actors of one class of machine; dead ones are replaced by `heal`, all then restore the last commit."""
 
     def __init__(
@@ -123,7 +137,6 @@ class RayEngine:
         workers: int,
         shard_windows: int | None = None,
     ) -> None:
-        self.workers, self.shard_windows = workers, shard_windows
         total = ray.cluster_resources()
         gpu = device.startswith("cuda") or (device == "auto" and total.get("GPU", 0) >= workers)
         self._need = {"GPU": 1.0, "CPU": 1.0} if gpu else {"CPU": 1.0}
@@ -148,7 +161,7 @@ class RayEngine:
         except BaseException:
             self.close()
             raise
-        self._lockstep = self._drive()
+        super().__init__([ActorLane(a) for a in self._actors], _wait, shard_windows)
 
     def _spawn(self, bundle: int) -> Any:
         strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle)
@@ -182,50 +195,6 @@ class RayEngine:
                 f"not see what was written here; use a shared folder or an object store such as s3://"
             )
 
-    def _drive(self) -> Lockstep:
-        return Lockstep([ActorLane(a) for a in self._actors], self._wait, self.shard_windows)
-
-    @staticmethod
-    def _wait(futures: Sequence[Future]) -> list[Any]:
-        try:
-            return list(ray.get([f.handle for f in futures], timeout=CALL_SECONDS))
-        except (RayActorError, GetTimeoutError) as error:
-            raise WorkerLost(f"a worker died or hung: {type(error).__name__}") from error
-        except RayTaskError as error:
-            cause = error.cause
-            if isinstance(cause, (RayActorError, ray.exceptions.ObjectLostError)):
-                raise WorkerLost(f"a worker died: {type(cause).__name__}") from error
-            if isinstance(cause, SteadyframeError):
-                raise cause from None
-            raise
-        except ray.exceptions.ObjectLostError as error:
-            raise WorkerLost("a worker's tensor was lost with its machine") from error
-
-    def place(self, spec: ShotSpec, windows: Sequence[Window]) -> Described:
-        """See `Engine`."""
-        return self._lockstep.place(spec, windows)
-
-    def restore(self, step: int, parts: Mapping[int, Any] | None) -> None:
-        """See `Engine`."""
-        self._lockstep.restore(step, parts)
-
-    def run(self, start: int, commit_every: int) -> Iterator[StepReport]:
-        """See `Engine`."""
-        return self._lockstep.run(start, commit_every)
-
-    def finish(self) -> list[Any]:
-        """See `Engine`."""
-        return self._lockstep.finish()
-
-    def logs(self) -> list[LogLine]:
-        """See `Engine`."""
-        return self._lockstep.logs()
-
-    def map(self, method: str, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-        """See `Engine`."""
-        futures = [ActorLane(self._actors[n % self.workers]).call(method, *item)[0] for n, item in enumerate(items)]
-        return (self._wait([f])[0] for f in futures)
-
     def heal(self) -> None:
         """Replace actors that do not answer; those that do keep their loaded model."""
         pings = [a.call.remote("describe", ()) for a in self._actors]
@@ -239,7 +208,7 @@ class RayEngine:
             ray.kill(self._actors[n], no_restart=True)
             self._actors[n] = self._spawn(n)
         self._ready([self._actors[n] for n in dead] or self._actors)
-        self._lockstep = self._drive()
+        self.lanes = [ActorLane(a) for a in self._actors]
 
     def describe(self) -> dict[str, Any]:
         """Facts of the loaded model that go into keys (see `Worker.describe`)."""
