@@ -24,7 +24,8 @@ from tasks.run import StageRecord, VideoResult
 
 IMAGE_BYTES = 100_000  # a `data:` URI lives in Prefect's database
 FIGURES = {
-    "excess_flicker": "excess flicker over the control (≤ 0.5)",
+    "excess_flicker": "excess flicker over the source (≤ 0.5)",
+    "excess_over_style": "excess flicker over the steady style (≤ 0.5)",
     "fidelity_psnr": "fidelity, dB (not below the control)",
     "sharpness_ratio": "sharpness over the control (≥ 0.9)",
     "seam_ratio": "seam ratio (≤ 1.15)",

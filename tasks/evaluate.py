@@ -21,7 +21,7 @@ from tasks.stage import Computed, Writing, run_stage
 from tasks.store.keys import stage_key
 from tasks.video.frames import FrameReader
 
-VERSION = 1
+VERSION = 2
 CHUNK = 16
 
 
@@ -54,7 +54,8 @@ def metrics_of(run: Run, ref: Ref) -> dict[str, Any]:
 
 
 def _measure(run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot], style: str | None) -> dict[str, Any]:
-    meter, sums = FlickerMeter(), {name: _Sums() for name in ("source", *arms)}
+    meter = FlickerMeter()
+    sums = {name: _Sums() for name in ("source", *arms, *(("filter",) if style else ()))}
     clips = {name: rendered_frames(run.store, refs) for name, refs in arms.items()}
     total, done = shots[-1].stop, 0
     first = shots[0]
@@ -64,46 +65,48 @@ def _measure(run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot],
             for start in range(shot.first, shot.stop, CHUNK):
                 for source in reader.read(start, min(start + CHUNK, shot.stop)):
                     frames = {name: next(clip) for name, clip in clips.items()}
-                    meter.add(source, **frames)
-                    sums["source"].sharpness.append(sharpness(source))
-                    styled = apply_style(style, source) if style else None
-                    for name, frame in frames.items():
+                    steady = {"filter": apply_style(style, source)} if style else {}
+                    meter.add(source, **frames, **steady)
+                    for name, frame in {"source": source, **frames, **steady}.items():
                         sums[name].sharpness.append(sharpness(frame))
-                        if styled is not None:
-                            sums[name].fidelity.append(psnr(frame, styled))
+                        if style and name not in ("source", "filter"):
+                            sums[name].fidelity.append(psnr(frame, steady["filter"]))
                     done += 1
                 run.observe(Progress(run.source, "evaluate", done, total))
     starts = [w.first_frame + w.start for shot in shots for w in shot.windows if w.start]
     spans = [(shot.first, shot.stop) for shot in shots]
-    figures = _figures(meter, sums, list(arms), starts, spans)
+    figures = _figures(meter, sums, starts, spans)
     return {"figures": _plain(figures), "curves": _plain(meter.pairs)}
 
 
 def _figures(
-    meter: FlickerMeter,
-    sums: Mapping[str, _Sums],
-    arms: Sequence[str],
-    starts: Sequence[int],
-    spans: Sequence[tuple[int, int]],
+    meter: FlickerMeter, sums: Mapping[str, _Sums], starts: Sequence[int], spans: Sequence[tuple[int, int]]
 ) -> dict[str, Any]:
-    """Per arm: Pixel-MSE, seam ratio, fidelity, sharpness; and, where there is a control arm, ratios to it."""
+    """Per clip: Pixel-MSE, seam ratio, fidelity, sharpness; and, where there is a control arm, ratios to it.
+
+    `excess_flicker` is over the source's own Pixel-MSE (architecture.md section 8). A style that smooths flickers less
+    than its source, and then `excess_over_style`, over that of the known steady filter, is the one to read.
+    """
     figures: dict[str, Any] = {}
-    for name in ("source", *arms):
+    for name, summed in sums.items():
         interval = bootstrap_ci(meter.pairs.get(name, []))
         row: dict[str, Any] = {
             "pixel_mse": interval.mean,
             "pixel_mse_ci": [interval.low, interval.high],
             "seam_ratio": seam_ratio(meter.pairs.get(name, []), starts, spans),
-            "sharpness": _mean(sums[name].sharpness),
+            "sharpness": _mean(summed.sharpness),
         }
-        if sums[name].fidelity:
-            row["fidelity_psnr"] = _mean(sums[name].fidelity)
+        if summed.fidelity:
+            row["fidelity_psnr"] = _mean(summed.fidelity)
         figures[name] = row
     if "control" in figures:
-        control, source = figures["control"], figures["source"]
-        for name in arms:
+        control = figures["control"]
+        for name in sums.keys() - {"source", "filter"}:
             row = figures[name]
-            row["excess_flicker"] = excess_flicker(row["pixel_mse"], source["pixel_mse"], control["pixel_mse"])
+            for steady, figure in (("source", "excess_flicker"), ("filter", "excess_over_style")):
+                if steady in figures:
+                    flickers = (f["pixel_mse"] for f in (row, figures[steady], control))
+                    row[figure] = excess_flicker(*flickers)
             row["sharpness_ratio"] = row["sharpness"] / control["sharpness"] if control["sharpness"] else math.nan
     return figures
 

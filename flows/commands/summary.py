@@ -22,6 +22,7 @@ _HEAD = {
 _FIGURES = {
     "pixel_mse": "flicker",
     "excess_flicker": "excess flicker",
+    "excess_over_style": "excess flicker over the steady style",
     "seam_ratio": "seam ratio",
     "sharpness_ratio": "sharpness ratio",
     "fidelity_psnr": "fidelity (dB)",

@@ -34,16 +34,22 @@ def measure(clips: int, style: str, frames: int | None, out: str | None, **chang
     return rows
 
 
+COLUMNS = {
+    "pixel_mse": "Pixel-MSE",
+    "excess_flicker": "excess over source",
+    "excess_over_style": "excess over steady style",
+    "fidelity_psnr": "fidelity dB",
+    "sharpness_ratio": "sharpness",
+    "seam_ratio": "seam ratio",
+}
+
+
 def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: per clip and arm, the four figures."""
-    lines = [
-        "| clip | style | arm | excess flicker | fidelity dB | sharpness | seam ratio |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """Markdown: per clip and arm, Pixel-MSE and the four figures; `-` where a figure does not exist."""
+    lines = ["| clip | style | arm | " + " | ".join(COLUMNS.values()) + " |", "|---" * (3 + len(COLUMNS)) + "|"]
     for row in rows:
-        for arm in ("result", "post", "control"):
-            f = row[arm]
-            cells = [f.get(k) for k in ("excess_flicker", "fidelity_psnr", "sharpness_ratio", "seam_ratio")]
+        for arm in ("source", "filter", "control", "post", "result"):
+            cells = [row.get(arm, {}).get(name) for name in COLUMNS]
             shown = " | ".join("-" if c is None else f"{c:.3f}" for c in cells)
             lines.append(f"| {row['clip']} | {row['style']} | {arm} | {shown} |")
     return "\n".join(lines)

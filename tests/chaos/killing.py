@@ -74,7 +74,8 @@ def kill_driver(driver: subprocess.Popen[str]) -> None:
     family = psutil.Process(driver.pid).children(recursive=True)
     driver.kill()
     driver.communicate()
-    _, alive = psutil.wait_procs(family, timeout=60)
+    # Ray's own agents notice the loss of their node by polling; on busy cores that takes a minute or two.
+    _, alive = psutil.wait_procs(family, timeout=200)
     assert not alive, f"left behind: {[p.name() for p in alive]}"
 
 
