@@ -139,7 +139,7 @@ class RestyleJob(Strict):
     style: str | None = None
     model: ModelConfig = ModelConfig()
     num_inference_steps: int = Field(10, ge=1, le=1000)
-    guidance_scale: float = Field(2.0, ge=1.0, le=50.0)
+    guidance_scale: float = Field(1.0, ge=1.0, le=50.0, description="1: one model call a step")
     strength: float = Field(1.0, gt=0.0, le=1.0)
     seed: int = Field(0, ge=0, lt=2**63)
     start: Start = "noise"
