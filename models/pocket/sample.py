@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--words", default="a scene")
     parser.add_argument("--grid", type=Path, default=None)
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--guidance", type=float, default=2.0)
+    parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--strength", type=float, default=1.0)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()

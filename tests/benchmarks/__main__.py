@@ -17,7 +17,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 
 FLICKER_NOTE = """\
 `control` is the same job without the deflicker, `post` the filter after decoding alone, `filter` the style as a steady
-filter of the source. Excess is (arm - steady) / (control - steady) of masked Pixel-MSE: 1 is as bad as the control, 0 as
+filter of the source. Excess is (arm - steady) / (control - steady) of masked Pixel-MSE: 1 as bad as the control, 0 as
 steady as the source (or the style), below 0 smoother than that, which is worth something only while fidelity and
 sharpness beside it hold. `-`: the control flickers no more than what it is held against, so there is nothing to remove.
 """
