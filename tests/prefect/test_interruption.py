@@ -45,6 +45,7 @@ def endless(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
         )
     for process in processes.values():
         assert process.stderr is not None

@@ -60,6 +60,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         stdout=subprocess.DEVNULL,
         text=True,
         start_new_session=True,  # so that Ctrl-C can be sent to all of it, as a terminal does
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background ignores it
     )
     try:
         said = _said(process, r"Run form: (http\S+)", 120)

@@ -75,8 +75,24 @@ def _send_untouched(browser: Any, form: str, picture: Path) -> None:
     browser.get(form)
     submit = WebDriverWait(browser, 30).until(lambda b: _button(b, "Submit"))
     WebDriverWait(browser, 10).until(lambda b: "guidance" in _text(b).lower())
+    _settled(browser)
     browser.save_screenshot(str(picture))
     submit.click()
+    for _ in range(2):
+        # Prefect's new form sometimes says so on a busy machine, with nothing in the server's log: people press again.
+        if not _until(lambda: "Unknown error while creating" in _text(browser), 3):
+            return
+        print("the form said 'Unknown error while creating flow run'; pressing Submit again")
+        WebDriverWait(browser, 10).until(lambda b: _button(b, "Submit")).click()
+
+
+def _settled(browser: Any) -> None:
+    """Wait until the page has not changed for a second: nobody presses a button sooner."""
+    seen, since = _text(browser), time.monotonic()
+    while time.monotonic() - since < 1.0:
+        time.sleep(0.2)
+        if (now := _text(browser)) != seen:
+            seen, since = now, time.monotonic()
 
 
 def _picture(browser: Any, page: str, to: Path) -> None:
