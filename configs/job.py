@@ -79,7 +79,7 @@ class DeflickerConfig(Strict):
 
     enabled: bool = True
     steps: tuple[Fraction, ...] = Field((0.5, 0.75, 1.0), description="fractions of the schedule; 1.0 is the last step")
-    window: int = Field(4, ge=0, le=64, description="frames either side that are blended")
+    window: int = Field(2, ge=0, le=64, description="frames either side that are blended")
     operator: Operator = "confidence"
     patch: Literal[5, 7] = 5
     vae_residual: bool = True

@@ -61,7 +61,7 @@ class EnginePool:
             self.release()  # one model at a time: two would have to share the devices
             if self.workers == 0:
                 store = Store.open(self.store_url, workers=0)
-                self._engines[name] = LocalEngine(store, model, self._device(model), shard_windows=self.shard_windows)
+                self._engines[name] = LocalEngine(store, model, self._device(model), self.lanes, self.shard_windows)
             else:
                 self._engines[name] = self._on_ray(model)
         return self._engines[name]

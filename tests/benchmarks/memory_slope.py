@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,7 +43,9 @@ def child(clip: str, store: str, preset: str) -> None:
     opened = Store.open(store, workers=0)
     with EnginePool(opened.url, 0, "cpu") as engines:
         restyle_video(Run(job, clip, opened, engines))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # not ru_maxrss, which a child inherits from the process that started it
+    status = Path("/proc/self/status").read_text()
+    print(re.search(r"VmHWM:\s+(\d+) kB", status)[1])  # type: ignore[index]
 
 
 def measure(short: int, long: int, preset: str) -> dict[str, Any]:
