@@ -180,6 +180,7 @@ def sample(
         around = yield Publish(loop.around, state.latents)
         assert around is not None
         state = loop.solver.clean(state, loop.predict(around, i, window, ctx), i)
+        del around  # a suspended window holds its latents, not its neighbours'
         for correction in loop.corrections:
             if correction.active(i):
                 state = yield from _drive(correction(state, i, window, ctx))

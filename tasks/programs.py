@@ -34,7 +34,7 @@ from tasks.video.facts import ClipFacts, ClipIndex
 from tasks.video.frames import FrameReader
 from tasks.video.source import local_copy
 
-CACHED_BYTES = 64 << 20
+CACHED_BYTES = 8 << 20
 HELD_PACKS = 6
 
 
