@@ -1,6 +1,7 @@
 """Stage `evaluate`: the four figures of a restyle (architecture.md section 8) for the result and its control arms.
 
-Frame by frame against the source at working size; memory does not grow with the clip.
+And, for a style that is a known filter, what the judge (`models.judge`) says of each arm. Frame by frame against the
+source at working size; memory does not grow with the clip.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.judge import JUDGE_VERSION, Judge, Verdict, summary
 from models.metrics import FlickerMeter, bootstrap_ci, excess_flicker, psnr, seam_ratio, sharpness
 from models.pocket.styles import STYLES, apply_style
 from tasks.ref import Ref
@@ -21,8 +23,9 @@ from tasks.stage import Computed, Writing, run_stage
 from tasks.store.keys import stage_key
 from tasks.video.frames import FrameReader
 
-VERSION = 2
+VERSION = 3
 CHUNK = 16
+JUDGE_EVERY = 4  # frames, counted from the shot's first: knowing all looks of a source takes about 60 ms
 
 
 @dataclass
@@ -31,13 +34,17 @@ class _Sums:
 
     sharpness: list[float] = field(default_factory=list)
     fidelity: list[float] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
 
 
 def evaluate(run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot]) -> Ref:
-    """Measure every arm (`result` among them); `metrics.json` holds `figures` and, per frame pair, `curves`."""
+    """Measure every arm (`result` among them); `metrics.json` holds `figures` and, per frame pair, `curves`.
+
+    `judge` tells the version of the judge and its stride in frames; null where the style is no known filter.
+    """
     style = run.job.style if run.job.style in STYLES else None
     inputs = [shots[0].decoded.as_input(), *(r.as_input() for name in sorted(arms) for r in arms[name])]
-    params = {"style": style, "arms": sorted(arms), "size": list(shots[0].size)}
+    params = {"style": style, "arms": sorted(arms), "size": list(shots[0].size), "judge": JUDGE_VERSION}
     key = stage_key("evaluate", VERSION, params, {}, inputs, None)
 
     def compute(writing: Writing) -> Computed:
@@ -63,7 +70,7 @@ def _measure(run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot],
         for shot in shots:
             meter.cut()
             for start in range(shot.first, shot.stop, CHUNK):
-                for source in reader.read(start, min(start + CHUNK, shot.stop)):
+                for number, source in enumerate(reader.read(start, min(start + CHUNK, shot.stop)), start - shot.first):
                     frames = {name: next(clip) for name, clip in clips.items()}
                     steady = {"filter": apply_style(style, source)} if style else {}
                     meter.add(source, **frames, **steady)
@@ -71,12 +78,19 @@ def _measure(run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot],
                         sums[name].sharpness.append(sharpness(frame))
                         if style and name not in ("source", "filter"):
                             sums[name].fidelity.append(psnr(frame, steady["filter"]))
+                    if style and number % JUDGE_EVERY == 0:
+                        judge = Judge(source)
+                        for name, frame in {**frames, **steady}.items():
+                            sums[name].verdicts.append(judge(frame, style))
                     done += 1
                 run.observe(Progress(run.source, "evaluate", done, total))
     starts = [w.first_frame + w.start for shot in shots for w in shot.windows if w.start]
     spans = [(shot.first, shot.stop) for shot in shots]
     figures = _figures(meter, sums, starts, spans)
-    return {"figures": _plain(figures), "curves": _plain(meter.pairs)}
+    for name, row in figures.items():
+        row.update(_judged(sums[name].verdicts, style))
+    judge_facts = {"version": JUDGE_VERSION, "every": JUDGE_EVERY} if style else None
+    return {"judge": judge_facts, "figures": _plain(figures), "curves": _plain(meter.pairs)}
 
 
 def _figures(
@@ -109,6 +123,14 @@ def _figures(
                     row[figure] = excess_flicker(*flickers)
             row["sharpness_ratio"] = row["sharpness"] / control["sharpness"] if control["sharpness"] else math.nan
     return figures
+
+
+def _judged(verdicts: Sequence[Verdict], style: str | None) -> dict[str, Any]:
+    """The judge's own figures; fidelity and sharpness are taken over all frames, not over the judged ones."""
+    if style is None or not verdicts:
+        return {}
+    said = summary(verdicts, style)
+    return {name: said[name] for name in ("style_accuracy", "structure", "structure_ratio", "colour_error")}
 
 
 def _mean(values: Sequence[float]) -> float:

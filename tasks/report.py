@@ -122,6 +122,7 @@ def render_report(data: ReportData) -> str:
         arms={name: label for name, label in ARMS.items() if name in data.figures or name in data.curves},
         arm_names=ARMS,
         cards=_cards(data),
+        judged=any("style_accuracy" in row for row in data.figures.values()),
         chart=_chart(data),
         longest=longest,
         parameters=_parameters(data.job),

@@ -1,10 +1,11 @@
-"""`evaluate`: the figures of a finished video against its source, or of any video by itself."""
+"""`evaluate`: the figures of a finished video against its source, or of any by itself; and the judge's verdict."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import islice
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from flows.commands.options import json_option
 from flows.commands.outcome import Outcome, done, drawn
 
 _LONG_SIDE = 512  # flow is measured at most this large: finer is slower and finds the same ranking
+_JUDGED_SIDE = 256  # what the judge is calibrated at, and the size at which pocket draws its tiles and strokes
 
 
 @click.command()
@@ -23,20 +25,27 @@ _LONG_SIDE = 512  # flow is measured at most this large: finer is slower and fin
 @click.option(
     "--convention", type=click.Choice(["masked", "all", "minus_forward"]), default="masked", show_default=True
 )
+@click.option("--style", metavar="NAME", help="The style A was meant to show: needs B, adds the judge's verdict.")
 @json_option
-def evaluate(video: str, source: str | None, convention: str) -> Outcome:
+def evaluate(video: str, source: str | None, convention: str, style: str | None) -> Outcome:
     """Measure flicker, sharpness and fidelity of a video A, along the motion of its source B.
 
-    Without B the motion of A itself is used, which flatters a flickering video: give B where you can.
+    Without B the motion of A itself is used, which flatters a flickering video: give B where you can. With a
+    style the judge says which style each frame shows, and how far it is from the style's own filter.
     """
-    measured = measure(video, source or video, convention)
+    if style is not None and source is None:
+        raise click.UsageError("--style needs --source: a style is judged beside what it was made from")
+    verdict = judged(video, source, style) if style is not None and source is not None else {}
+    measured = measure(video, source or video, convention) | verdict
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("figure", "value", ""):
         table.add_column(column)
     for name, (label, about) in _SAID.items():
-        if measured[name] is not None:
+        if measured.get(name) is not None:
             table.add_row(label, f"{measured[name]:.4g}", f"[dim]{about}[/dim]")
-    payload = {"video": video, "source": source, "convention": convention, "metrics": measured}
+    if style is not None:
+        table.add_row("styles seen", ", ".join(f"{k} {n}" for k, n in measured["styles"].items()), "[dim]frames[/dim]")
+    payload = {"video": video, "source": source, "convention": convention, "style": style, "metrics": measured}
     return done("evaluate", payload, drawn(f"[bold]{escape(video)}[/bold]", table))
 
 
@@ -46,6 +55,12 @@ _SAID = {
     "ratio": ("flicker ratio", "flicker over the source's own"),
     "sharpness_ratio": ("sharpness ratio", "Laplacian energy over the source's; below 1 is blurred"),
     "psnr": ("PSNR to the source", "dB; a restyle is meant to differ"),
+    "style_accuracy": ("style accuracy", "share of judged frames that show the style"),
+    "structure": ("structure", "agreement of contours with the source, 0 to 1"),
+    "structure_ratio": ("structure ratio", "over that of the style's own filter"),
+    "fidelity_psnr": ("fidelity", "PSNR to the style's own filter, dB"),
+    "colour_error": ("colour error", "mean Lab delta E to the filter, blurred"),
+    "sharpness_to_filter": ("sharpness beside the filter", "Laplacian energy over the filter's"),
 }
 
 
@@ -87,10 +102,32 @@ def measure(video: str, source: str, convention: str) -> dict[str, Any]:
     }
 
 
+def judged(video: str, source: str, style: str) -> dict[str, Any]:
+    """Return the judge's mean figures over every few frames, its version, and how many frames show which style.
+
+    Errors: ConfigError for a style that is no known filter, VideoError for either video.
+    """
+    from configs.errors import ConfigError
+    from models.judge import JUDGE_VERSION, Judge, summary
+    from models.pocket.styles import STYLES
+    from tasks.evaluate import JUDGE_EVERY
+
+    if style not in (*STYLES, "photo"):
+        raise ConfigError(f"no known filter for style {style!r}; known: {', '.join(STYLES)}, photo")
+    with ExitStack() as stack:
+        b_frames, _, _, size = _opened(stack, source, None, _JUDGED_SIDE)
+        a_frames, _, _, _ = _opened(stack, video, size)
+        pairs = islice(zip(a_frames, b_frames, strict=False), 0, None, JUDGE_EVERY)
+        said = summary([Judge(b)(a, style) for a, b in pairs], style)
+    said["sharpness_to_filter"] = said.pop("sharpness_ratio")
+    known = {name: _known(value) if isinstance(value, float) else value for name, value in said.items()}
+    return {**known, "judge_version": JUDGE_VERSION, "judge_every": JUDGE_EVERY}
+
+
 def _opened(
-    stack: ExitStack, uri: str, size: tuple[int, int] | None
+    stack: ExitStack, uri: str, size: tuple[int, int] | None, long_side: int = _LONG_SIDE
 ) -> tuple[Iterator[Any], int, frozenset[int], tuple[int, int]]:
-    """Frames of a video at `size` (default: its own, long side at most 512), their number, first frames of shots."""
+    """Frames of a video at `size` (default: its own, at most `long_side`), their number, first frames of shots."""
     from configs.job import InputConfig
     from tasks.video.frames import FrameReader, working_size
     from tasks.video.index import build_index
@@ -100,7 +137,7 @@ def _opened(
     path = stack.enter_context(local_copy(uri))
     facts = probe(uri, limits, path)
     index = build_index(path, facts, limits)
-    chosen = size or working_size(facts, _LONG_SIDE, 2)
+    chosen = size or working_size(facts, long_side, 2)
     reader = stack.enter_context(FrameReader(path, facts, index, chosen))
     frames = (reader.read(n, n + 1)[0] for n in range(index.frames))
     return frames, index.frames, frozenset(start for start, _ in index.shots if start), chosen

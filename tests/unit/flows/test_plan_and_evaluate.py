@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from flows.cli import main
+from models.judge import JUDGE_VERSION
+from models.pocket.styles import apply_style
 
 FRAMES, HEIGHT, WIDTH = 10, 48, 64
 
@@ -92,3 +94,31 @@ def test_evaluate_refuses_another_number_of_frames(clip: str, tmp_path: Path) ->
     result = found("evaluate", short, "--source", clip)
     assert result["exit_code"] == 2
     assert "has 4 frames" in result["errors"][0]["message"]
+
+
+def test_evaluate_with_a_style_asks_the_judge(clip: str, tmp_path: Path) -> None:
+    with av.open(clip) as container:
+        frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+    styled = written(tmp_path / "styled.mp4", [apply_style("oil", f) for f in frames])
+    right = found("evaluate", styled, "--source", clip, "--style", "oil")["metrics"]
+    wrong = found("evaluate", styled, "--source", clip, "--style", "neon")["metrics"]
+    assert right["styles"] == wrong["styles"] == {"oil": right["judged_frames"]}
+    assert (right["style_accuracy"], wrong["style_accuracy"]) == (1.0, 0.0)
+    assert right["fidelity_psnr"] > wrong["fidelity_psnr"] + 8.0
+    assert right["colour_error"] < 0.3 * wrong["colour_error"]
+    assert 0.9 < right["structure_ratio"] < 1.1
+    assert (right["judge_version"], right["judged_frames"]) == (JUDGE_VERSION, -(-FRAMES // right["judge_every"]))
+    said = CliRunner().invoke(main, ["evaluate", styled, "--source", clip, "--style", "oil"]).stdout
+    assert "style accuracy" in said
+    assert "oil 3" in said
+    assert "styles" not in found("evaluate", styled, "--source", clip)["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [(["--style", "oil"], "--style needs --source"), (["--style", "cubism", "--source", "CLIP"], "no known filter")],
+)
+def test_evaluate_refuses_a_style_it_cannot_judge(clip: str, args: list[str], words: str) -> None:
+    result = found("evaluate", clip, *(clip if arg == "CLIP" else arg for arg in args))
+    assert result["exit_code"] == 2
+    assert words in result["errors"][0]["message"]

@@ -122,6 +122,14 @@ def test_figures_are_held_against_their_bars() -> None:
     assert "95 % CI 18.00 – 22.00" in page
 
 
+def test_the_judge_is_heard_where_it_judged() -> None:
+    judged = {"style_accuracy": 0.875, "structure": 0.61, "structure_ratio": 0.93, "colour_error": 7.25}
+    page = render_report(data(figures={"source": {"pixel_mse": 1.0}, "result": {"pixel_mse": 2.0, **judged}}))
+    assert "Style seen" in page
+    assert re.search(r">0\.88<.*>0\.61<small>0\.93 of the filter's</small><.*>7\.2<", page)
+    assert "Style seen" not in render_report(data())
+
+
 def test_without_a_control_arm_it_is_said_and_nothing_is_judged_by_it() -> None:
     figures = {"source": {"pixel_mse": 1.0}, "result": {"pixel_mse": 2.0, "seam_ratio": 1.0}}
     page = render_report(data(figures=figures))
