@@ -1,256 +1,270 @@
-"""Procedural clips with everything known: picture, caption, object masks and motion.
+"""Procedural clips with everything known: picture, caption, object masks, motion, occlusion, depth and paths.
 
-For training `pocket`, for ground truth in tests and for the product's demo. A scene is a few flat layers
-(sky, hills, ground, objects), each moved by its own affine map, so masks and flow are exact by construction.
-Refuses to know about models and video files. Deterministic by seed.
+For training `pocket`, for ground truth in tests and for the product's demo. A scene is a few flat layers (sky,
+clouds, ridges, ground, objects and their turning or beating parts), each moved by its own linear map, so masks,
+flow and occlusion are exact by construction. Refuses to know about models and video files. Deterministic by seed.
 
 Shape suffixes: F frames, K objects, H height, W width, C colour channels (RGB; layers also carry alpha).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.pocket.sprites import COLOURS, SPRITES, draw_sprite
+from models.pocket.scene_backdrops import Extent
+from models.pocket.scene_camera import RATE, Camera
+from models.pocket.scene_cast import NAMED, PLACES, WEATHER, backdrop, cast, parts, phrase, shadow
+from models.pocket.scene_layers import Layer, Painting, depth_of, flow_between, occluded, paint
+from models.pocket.sprites import COLOURS, SPRITES
 
 Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SceneFrame:
+    """One frame of a scene; see `Scene` for each field. What follows from motion is computed when asked for."""
+
+    scene: OpenScene = field(repr=False)
+    index: int
+    painting: Painting = field(repr=False)
+
+    @cached_property
+    def picture_HWC(self) -> NDArray[np.uint8]:  # noqa: N802
+        """Return the frame as uint8 RGB under its light."""
+        lit = self.painting.picture_HWC * (self.scene.light(self.index) * 255.0) + np.float32(0.5)
+        return np.asarray(np.clip(lit, 0, 255), dtype=np.uint8)
+
+    @property
+    def masks_KHW(self) -> Mask:  # noqa: N802
+        """Return the visible pixels of each object."""
+        return self.painting.masks_KHW
+
+    @cached_property
+    def _backward(self) -> tuple[Float, Mask]:
+        return self.scene.motion(self.index, self.index - 1)
+
+    @cached_property
+    def _forward(self) -> tuple[Float, Mask]:
+        return self.scene.motion(self.index, self.index + 1)
+
+    @property
+    def backward_flow_HWC(self) -> Float:  # noqa: N802
+        """Return where each pixel was one frame ago, as an offset in px."""
+        return self._backward[0]
+
+    @property
+    def forward_flow_HWC(self) -> Float:  # noqa: N802
+        """Return where each pixel will be in the next frame, as an offset in px."""
+        return self._forward[0]
+
+    @property
+    def backward_occluded_HW(self) -> Mask:  # noqa: N802
+        """Return the pixels that could not be seen one frame ago."""
+        return self._backward[1]
+
+    @property
+    def forward_occluded_HW(self) -> Mask:  # noqa: N802
+        """Return the pixels that cannot be seen in the next frame."""
+        return self._forward[1]
+
+    @cached_property
+    def depth_HW(self) -> Float:  # noqa: N802
+        """Return depth, 0 far to 1 near."""
+        return depth_of(self.scene.layers, self.painting.labels_HW, self.index)
+
+    @cached_property
+    def path_K2(self) -> Float:  # noqa: N802
+        """Return the centre (x, y) of each object's visible pixels; NaN where there is none."""
+        centres = np.full((len(self.masks_KHW), 2), np.nan, dtype=np.float32)
+        for k, mask in enumerate(self.masks_KHW):
+            if mask.any():
+                rows, columns = np.nonzero(mask)
+                centres[k] = columns.mean(), rows.mean()
+        return centres
+
+
+@dataclass(frozen=True)
+class OpenScene:
+    """A scene whose frames are painted one at a time, so that long or large clips need not be held.
+
+    caption: what is in it, lower case. names, colours: of its K objects, back to front.
+    """
+
+    caption: str
+    names: tuple[str, ...]
+    colours: tuple[str, ...]
+    frames: int
+    height: int
+    width: int
+    layers: tuple[Layer, ...] = field(repr=False)
+    drift: tuple[float, float, float]
+    _kept: dict[int, Painting] = field(default_factory=dict, repr=False)
+
+    def painting(self, index: int) -> Painting:
+        """Paint a frame, or return it if it is one of the last three painted."""
+        if not 0 <= index < self.frames:
+            raise IndexError(f"frame {index} of a scene of {self.frames}")
+        if index not in self._kept:
+            while len(self._kept) >= 3:
+                del self._kept[next(iter(self._kept))]
+            self._kept[index] = paint(self.layers, index, len(self.names), self.height, self.width)
+        return self._kept[index]
+
+    def frame(self, index: int) -> SceneFrame:
+        """Return one frame, 0 <= index < frames. Errors: IndexError."""
+        return SceneFrame(self, index, self.painting(index))
+
+    def light(self, index: int) -> Float:
+        """Return the gain of each colour channel: a slow drift of brightness and warmth."""
+        strength, warmth, phase = self.drift
+        drift = np.sin(2 * np.pi * index / 125.0 + phase)
+        return ((1 + strength * drift) * np.array([1 + warmth * drift, 1.0, 1 - warmth * drift])).astype(np.float32)
+
+    def motion(self, index: int, other: int) -> tuple[Float, Mask]:
+        """Return flow and occlusion from a frame to another; zero and all hidden if there is no other."""
+        labels = self.painting(index).labels_HW
+        if not 0 <= other < self.frames:
+            return np.zeros((self.height, self.width, 2), np.float32), np.ones((self.height, self.width), dtype=bool)
+        flow = flow_between(self.layers, labels, index, other)
+        return flow, occluded(labels, self.painting(other).labels_HW, flow)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A rendered clip.
+    """A rendered clip. Flow, occlusion and depth are computed on first use.
 
-    frames_FHWC: uint8 RGB. caption: what is in it, lower case. names: K object names, back to front.
+    frames_FHWC: uint8 RGB. caption: what is in it, lower case. names, colours: of K objects, back to front.
     masks_FKHW: bool, visible pixels of each object (coverage above one half).
-    backward_flow_FHWC: float32 (dx, dy) px such that frame f at p shows what frame f-1 had at p + flow;
-    zero at f = 0. Where an object was hidden or outside in f-1 it is still its true motion.
+    paths_FK2: float32 centre (x, y) px of each object's visible pixels; NaN when wholly outside or hidden.
     """
 
     frames_FHWC: NDArray[np.uint8]
     caption: str
     names: tuple[str, ...]
-    masks_FKHW: NDArray[np.bool_]
-    backward_flow_FHWC: Float
+    colours: tuple[str, ...]
+    masks_FKHW: Mask
+    paths_FK2: Float
+    source: OpenScene = field(repr=False)
+
+    def _each(self) -> Iterator[SceneFrame]:
+        return (self.source.frame(f) for f in range(self.source.frames))
+
+    @cached_property
+    def _backward(self) -> tuple[Float, Mask]:
+        flow, hidden = zip(*((f.backward_flow_HWC, f.backward_occluded_HW) for f in self._each()), strict=True)
+        return np.stack(flow), np.stack(hidden)
+
+    @cached_property
+    def _forward(self) -> tuple[Float, Mask]:
+        flow, hidden = zip(*((f.forward_flow_HWC, f.forward_occluded_HW) for f in self._each()), strict=True)
+        return np.stack(flow), np.stack(hidden)
+
+    @property
+    def backward_flow_FHWC(self) -> Float:  # noqa: N802
+        """Return float32 (dx, dy) px such that frame f at p shows what frame f-1 had at p + flow; 0 at f = 0.
+
+        Wheels, wings and tails have their own motion. Where f-1 hid the pixel it is still its true motion.
+        """
+        return self._backward[0]
+
+    @property
+    def backward_occluded_FHW(self) -> Mask:  # noqa: N802
+        """Return bool: hidden or outside in frame f-1, or mixed with another layer there; True at f = 0."""
+        return self._backward[1]
+
+    @property
+    def forward_flow_FHWC(self) -> Float:  # noqa: N802
+        """Return float32 (dx, dy) px such that frame f at p is shown by frame f+1 at p + flow; 0 at the last."""
+        return self._forward[0]
+
+    @property
+    def forward_occluded_FHW(self) -> Mask:  # noqa: N802
+        """Return bool: hidden or outside in frame f+1, or mixed with another layer there; True at the last."""
+        return self._forward[1]
+
+    @cached_property
+    def depth_FHW(self) -> Float:  # noqa: N802
+        """Return float32 depth, 0 far (the sky) to 1 near (the lower edge of the ground)."""
+        return np.stack([f.depth_HW for f in self._each()])
 
 
-@dataclass(frozen=True)
-class _Layer:
-    """A premultiplied RGBA picture and its per-frame 2x3 maps from its own pixels to the frame's."""
+def open_scene(
+    seed: int,
+    frames: int = 125,
+    height: int = 144,
+    width: int = 256,
+    *,
+    colours: Mapping[int, str] | None = None,
+    objects: int | None = None,
+    steady_light: bool = False,
+) -> OpenScene:
+    """Set up a clip of 25 frames per second to be painted frame by frame.
 
-    picture_HWC: Float
-    maps: tuple[NDArray[np.float64], ...]
-    name: str | None = None
-
-
-@dataclass(frozen=True)
-class _Place:
-    """What a scene kind consists of; heights are fractions of the frame's height."""
-
-    where: str
-    sky: tuple[tuple[float, float, float], tuple[float, float, float]]
-    far: tuple[float, float, float]
-    ground: tuple[tuple[float, float, float], tuple[float, float, float]]
-    standing: tuple[str, ...]
-    moving: tuple[str, ...]
-    flying: tuple[str, ...]
-
-
-def _places() -> tuple[_Place, ...]:
-    blue, pale, dusk = (0.32, 0.56, 0.88), (0.80, 0.89, 0.96), (0.98, 0.72, 0.48)
-    grass, sea, road, sand = (0.30, 0.50, 0.18), (0.10, 0.36, 0.52), (0.38, 0.38, 0.40), (0.82, 0.70, 0.48)
-    return (
-        _Place(
-            "on a street",
-            (blue, pale),
-            (0.45, 0.52, 0.50),
-            (road, (0.30, 0.30, 0.32)),
-            ("house", "tree"),
-            ("car", "bus", "truck"),
-            ("bird", "balloon"),
-        ),
-        _Place(
-            "on the sea",
-            (blue, pale),
-            (0.40, 0.50, 0.62),
-            (sea, (0.05, 0.20, 0.36)),
-            (),
-            ("boat", "boat", "fish"),
-            ("bird", "balloon"),
-        ),
-        _Place(
-            "in a park",
-            (blue, pale),
-            (0.26, 0.44, 0.26),
-            (grass, (0.20, 0.36, 0.10)),
-            ("tree", "tree", "house"),
-            ("ball", "ball", "car"),
-            ("bird", "balloon"),
-        ),
-        _Place(
-            "on the beach at sunset",
-            ((0.42, 0.34, 0.60), dusk),
-            (0.36, 0.30, 0.44),
-            (sand, (0.62, 0.48, 0.30)),
-            ("tree", "house"),
-            ("ball", "boat", "truck"),
-            ("bird", "bird"),
-        ),
-        _Place(
-            "in the country",
-            ((0.50, 0.66, 0.84), pale),
-            (0.34, 0.48, 0.30),
-            ((0.66, 0.60, 0.28), grass),
-            ("house", "tree", "tree"),
-            ("truck", "car", "bus"),
-            ("balloon", "bird"),
-        ),
-    )
-
-
-def _noise(rng: np.random.Generator, height: int, width: int, coarse: int, octaves: int, stretch: float) -> Float:
-    """Value noise with zero mean, about unit range; `stretch` > 1 draws it out sideways."""
-    total = np.zeros((height, width), dtype=np.float32)
-    for octave in range(octaves):
-        cell = max(2.0, coarse / 2**octave)
-        grid = rng.standard_normal((int(height / cell) + 3, int(width / (cell * stretch)) + 3)).astype(np.float32)
-        total += 0.55**octave * np.asarray(cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC))
-    return np.asarray(total * 0.4, dtype=np.float32)
-
-
-def _gradient(top: tuple[float, ...], bottom: tuple[float, ...], height: int, width: int) -> Float:
-    ramp = np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None, None]
-    rows = np.array(top, np.float32) * (1 - ramp) + np.array(bottom, np.float32) * ramp
-    return np.ascontiguousarray(np.broadcast_to(rows, (height, width, 3)))
-
-
-def _opaque(colour_HWC: Float, alpha_HW: Float | None = None) -> Float:
-    alpha = np.ones(colour_HWC.shape[:2], np.float32) if alpha_HW is None else alpha_HW
-    return np.dstack([np.clip(colour_HWC, 0, 1) * alpha[..., None], alpha]).astype(np.float32)
-
-
-def _backdrop(rng: np.random.Generator, place: _Place, height: int, width: int, horizon: int) -> list[Float]:
-    """Sky, hills and ground, each a full-height RGBA layer of `width` pixels."""
-    sky = _gradient(*place.sky, height, width)
-    cloud = np.clip(_noise(rng, height, width, height // 3, 4, 2.2) * 1.6 - 0.25, 0, 1)[..., None]
-    sky = sky + (np.array([1.0, 0.98, 0.95], np.float32) - sky) * cloud * 0.85
-    ridge = horizon - height * (0.10 + 0.07 * _noise(rng, 1, width, width // 6, 4, 1.0)[0])
-    rows = np.arange(height, dtype=np.float32)[:, None]
-    hill = np.array(place.far, np.float32) * (1 + 0.22 * _noise(rng, height, width, height // 6, 4, 1.0))[..., None]
-    ground = _gradient(*place.ground, height, width)
-    ground = ground * (1 + 0.30 * _noise(rng, height, width, height // 7, 5, 2.5))[..., None]
-    stripe = place.where == "on a street"
-    if stripe:  # a dashed middle line and a kerb
-        top, dash = horizon + int(0.66 * (height - horizon)), max(8, height // 5)
-        on = (np.arange(width) // dash) % 2 == 0
-        ground[top : top + max(2, height // 60), on] = (0.90, 0.88, 0.78)
-        ground[horizon : horizon + max(2, height // 28)] *= 1.45
-    return [
-        _opaque(np.asarray(sky, np.float32)),
-        _opaque(np.asarray(hill, np.float32), np.clip(rows - ridge[None], 0, 1).astype(np.float32)),
-        _opaque(
-            np.asarray(ground, np.float32),
-            np.clip(np.repeat(rows - horizon, width, 1), 0, 1).astype(np.float32),
-        ),
-    ]
-
-
-def _shift(x: float, y: float, scale: float = 1.0, mirror_width: float | None = None) -> NDArray[np.float64]:
-    if mirror_width is not None:
-        return np.array([[-scale, 0.0, x + scale * (mirror_width - 1)], [0.0, scale, y]])
-    return np.array([[scale, 0.0, x], [0.0, scale, y]])
-
-
-def _objects(
-    rng: np.random.Generator, place: _Place, pan: NDArray[np.float64], height: int, width: int, horizon: int
-) -> tuple[list[_Layer], list[str]]:
-    """Standing, then moving, then flying objects, back to front, and a phrase for each notable one."""
-    frames, layers, phrases = len(pan), [], []
-    time = np.arange(frames) / 25.0
-    plan = [("standing", n) for n in place.standing] + [
-        ("flying", str(n)) for n in rng.permutation(place.flying)[: rng.integers(0, 3)]
-    ]
-    plan += [("moving", str(n)) for n in rng.permutation(place.moving)[: rng.integers(1, 4)]]
-    # Painted in order of depth, so that what stands lower in the picture hides what is further away.
-    depths = [{"standing": 0.10, "flying": 0.0}.get(role, float(rng.uniform(0.35, 0.95))) for role, _ in plan]
-    for depth, role, name in sorted((d, *p) for d, p in zip(depths, plan, strict=True)):
-        colour = "green" if name == "tree" else str(rng.choice([c for c in COLOURS if c != "green"]))
-        unit = {"standing": 0.46, "moving": 0.26, "flying": 0.17}[role] * {"ball": 0.6, "boat": 1.3}.get(name, 1.0)
-        size = max(8, round(height * unit * rng.uniform(0.85, 1.2)))
-        picture = draw_sprite(name, colour, size)
-        wide = SPRITES[name][1] * size
-        drift, mirror = 0.0, False
-        if role != "standing":
-            drift = float(rng.uniform(0.10, 0.30) * width * rng.choice([-1.0, 1.0]))
-            mirror = drift < 0
-        x = rng.uniform(0.05, 0.95) * width - wide / 2 + drift * (time - time[-1] / 2) - pan
-        base = horizon + depth * (height - horizon) - size
-        if role == "flying":
-            base = rng.uniform(0.03, 0.6) * max(1, horizon - size)
-        bob = {"ball": 0.16, "bird": 0.03, "balloon": 0.02, "boat": 0.012, "fish": 0.04}.get(name, 0.0) * height
-        swing = np.sin(2 * np.pi * (time * rng.uniform(0.4, 0.9) + rng.uniform()))
-        y = base - bob * (np.abs(swing) if name == "ball" else swing)
-        maps = tuple(_shift(a, b, 1.0, wide if mirror else None) for a, b in zip(x, y, strict=True))
-        layers.append(_Layer(picture, maps, name))
-        if role != "standing":
-            phrases.append(f"{'an' if colour == 'orange' else 'a'} {colour} {name}")
-    return layers, phrases
-
-
-def _composite(layers: list[_Layer], frame: int, height: int, width: int) -> tuple[Float, list[Float], Float]:
-    """Paint the layers of one frame; return the picture, each named layer's coverage, and backward flow."""
-    picture = np.zeros((height, width, 3), dtype=np.float32)
-    flow = np.zeros((height, width, 2), dtype=np.float32)
-    covers: list[Float] = []
-    ys, xs = np.mgrid[0:height, 0:width].astype(np.float32)
-    for layer in layers:
-        warped = np.asarray(cv2.warpAffine(layer.picture_HWC, layer.maps[frame], (width, height)), np.float32)
-        alpha = warped[..., 3:]
-        picture = warped[..., :3] + picture * (1 - alpha)
-        covers = [c * (1 - alpha[..., 0]) for c in covers]
-        if layer.name is not None:
-            covers.append(alpha[..., 0])
-        now, before = layer.maps[frame], layer.maps[max(frame - 1, 0)]
-        step = before @ np.vstack([np.linalg.inv(np.vstack([now, [0, 0, 1]]))])
-        moved = np.dstack([step[i, 0] * xs + step[i, 1] * ys + step[i, 2] for i in (0, 1)])
-        flow = np.where(alpha > 0.5, moved - np.dstack([xs, ys]), flow).astype(np.float32)
-    return picture, covers, flow
-
-
-def render_clip(seed: int, frames: int = 125, height: int = 144, width: int = 256) -> Scene:
-    """Render a clip of 25 frames per second.
-
-    Same arguments, same bytes (one OpenCV build). Shapes: see `Scene`. Errors: ValueError if frames < 1 or
-    the picture is smaller than 32 px.
+    Same arguments, same bytes (one OpenCV build). colours: repaints object k (its index in `names`), in the
+    picture and in the caption, and changes nothing else. objects: how many move or fly; None draws 1 to 3.
+    steady_light: no lighting drift. Errors: ValueError if frames or objects < 1, the picture is smaller than
+    32 px, or a colour or its object is unknown.
     """
     if frames < 1 or min(height, width) < 32:
         raise ValueError(f"render_clip needs frames >= 1 and sides >= 32, got {frames}, {height}x{width}")
-    rng = np.random.default_rng(seed)
-    places = _places()
-    place = places[int(rng.integers(len(places)))]
-    horizon = round(height * rng.uniform(0.48, 0.60))
-    time = np.arange(frames) / 25.0
-    pan = rng.uniform(-0.06, 0.06) * width * time + 0.01 * width * np.sin(time * 1.7)
-    margin = int(np.abs(pan).max()) + 4
-    backdrop = _backdrop(rng, place, height, width + 2 * margin, horizon)
-    layers = [
-        _Layer(picture, tuple(_shift(-margin - p * parallax, 0.0) for p in pan))
-        for picture, parallax in zip(backdrop, (0.2, 0.5, 1.0), strict=True)
-    ]
-    objects, phrases = _objects(rng, place, pan, height, width, horizon)
-    layers += objects
-    names = tuple(layer.name for layer in objects if layer.name is not None)
-    warmth, phase = rng.uniform(-0.03, 0.03), rng.uniform(0, 2 * np.pi)
-    frames_FHWC = np.empty((frames, height, width, 3), dtype=np.uint8)
-    masks_FKHW = np.zeros((frames, len(names), height, width), dtype=bool)
-    flow_FHWC = np.zeros((frames, height, width, 2), dtype=np.float32)
+    if objects is not None and objects < 1:
+        raise ValueError(f"render_clip needs objects >= 1, got {objects}")
+    # Two streams: the number of objects asked for must not disturb the backdrop.
+    rng, behind = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
+    place = PLACES[int(rng.integers(len(PLACES)))]
+    air = str(rng.choice(place.skies))
+    camera = Camera.draw(rng, height, width)
+    drift = (0.0 if steady_light else 0.06, 0.0 if steady_light else rng.uniform(-0.03, 0.03), rng.uniform(0, 6.28))
+    horizon = round(height * rng.uniform(0.46, 0.60) * (1.25 if place.floor == "seabed" else 1.0))
+    reach = max(abs(camera.pan(f)) for f in range(frames))
+    slack = 0.03 * height + 0.03 * width + 4
+    extent = Extent(height, width, round(1.15 * reach + 0.05 * width + slack), round(slack), horizon)
+    things = cast(rng, place, extent, camera, min((frames - 1) / 2 / RATE, 2.5), objects)
+    for k, colour in (colours or {}).items():
+        if not 0 <= k < len(things) or colour not in COLOURS:
+            raise ValueError(f"cannot paint object {k} {colour!r}: {len(things)} objects, colours {', '.join(COLOURS)}")
+        things[k] = replace(things[k], colour=colour)
+    layers = backdrop(behind, place, air, extent, camera)
+    for k, thing in enumerate(things):
+        if thing.base > horizon and thing.name not in ("bird", "balloon", "fish"):
+            foam = (1.0, 1.0, 1.0) if place.floor == "water" else (0.02, 0.02, 0.05)
+            layers.append(shadow(thing, foam, camera))
+        layers += parts(thing, k, camera)
+    seen = sorted(things, key=lambda thing: -thing.size * SPRITES[thing.name].aspect * (0.3 + thing.depth))[:NAMED]
+    return OpenScene(
+        caption=f"{' and '.join(phrase(thing) for thing in seen)} {place.where}{WEATHER.get(air, '')}",
+        names=tuple(thing.name for thing in things),
+        colours=tuple(thing.colour for thing in things),
+        frames=frames,
+        height=height,
+        width=width,
+        layers=tuple(layers),
+        drift=(float(drift[0]), float(drift[1]), float(drift[2])),
+    )
+
+
+def render_clip(
+    seed: int,
+    frames: int = 125,
+    height: int = 144,
+    width: int = 256,
+    *,
+    colours: Mapping[int, str] | None = None,
+    objects: int | None = None,
+    steady_light: bool = False,
+) -> Scene:
+    """Render a whole clip; arguments and errors as `open_scene`, shapes as `Scene`."""
+    source = open_scene(seed, frames, height, width, colours=colours, objects=objects, steady_light=steady_light)
+    pictures = np.empty((frames, height, width, 3), dtype=np.uint8)
+    masks = np.empty((frames, len(source.names), height, width), dtype=bool)
+    paths = np.empty((frames, len(source.names), 2), dtype=np.float32)
     for f in range(frames):
-        picture, covers, flow_FHWC[f] = _composite(layers, f, height, width)
-        drift = np.sin(2 * np.pi * f / 125.0 + phase)
-        light = (1 + 0.06 * drift) * np.array([1 + warmth * drift, 1.0, 1 - warmth * drift], np.float32)
-        frames_FHWC[f] = np.clip(picture * light * 255.0 + 0.5, 0, 255).astype(np.uint8)
-        masks_FKHW[f] = np.stack(covers) > 0.5
-    return Scene(frames_FHWC, f"{' and '.join(phrases)} {place.where}", names, masks_FKHW, flow_FHWC)
+        frame = source.frame(f)
+        pictures[f], masks[f], paths[f] = frame.picture_HWC, frame.masks_KHW, frame.path_K2
+    return Scene(pictures, source.caption, source.names, source.colours, masks, paths, source)

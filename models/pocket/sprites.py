@@ -1,8 +1,8 @@
-"""Hand-drawn objects for the procedural clips: a name and a colour in, a picture with alpha out.
+"""Hand-drawn objects for the procedural clips: a name and a colour in, pictures with alpha out.
 
-Knows shapes; refuses to know about scenes, motion and captions. Coordinates are in units of the sprite's
-height, y down, so that a drawing reads like a ruler; drawn large without anti-aliasing and then averaged
-down, which gives exact soft alpha for any shape.
+Knows shapes and which part of an object moves in which manner; refuses to know about scenes, cameras and
+captions. Every part is one flat picture moved by one linear map about its pivot (a wheel turns, a wing beats),
+so its motion is known exactly. Coordinates are in units of the object's height, y down, objects face right.
 
 Shape suffixes: H height, W width, C colour channels (R, G, B, alpha).
 """
@@ -13,12 +13,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Colour = tuple[float, float, float]
-Point = tuple[float, float]
+from models.pocket.drawing_sheet import Colour, Point, Sheet
 
 COLOURS: Mapping[str, Colour] = MappingProxyType(
     {
@@ -35,177 +33,288 @@ COLOURS: Mapping[str, Colour] = MappingProxyType(
     }
 )
 
-_SUPERSAMPLE = 4
-_GLASS: Colour = (0.62, 0.80, 0.90)
-_TYRE: Colour = (0.09, 0.09, 0.10)
-_STEEL: Colour = (0.75, 0.76, 0.78)
+_GLASS: Colour = (0.66, 0.84, 0.93)
+_TYRE: Colour = (0.10, 0.10, 0.12)
+_STEEL: Colour = (0.80, 0.81, 0.83)
+_CREAM: Colour = (0.97, 0.95, 0.88)
+_WOOD: Colour = (0.42, 0.28, 0.17)
+_INK: Colour = (0.05, 0.05, 0.06)
+
+Draw = Callable[[Sheet, Colour], None]
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A transparent sheet `size` pixels high on which shapes are drawn in units of its height."""
+class Part:
+    """A drawing and how it moves about `pivot`: fixed, roll (of `radius`), flap, wag, swing or sway."""
 
-    pixels_HWC: NDArray[np.uint8]
-    unit: float
+    draw: Draw
+    motion: str = "fixed"
+    pivot: Point = (0.5, 0.5)
+    radius: float = 1.0
+    lag: float = 0.0
 
-    @classmethod
-    def blank(cls, size: int, aspect: float) -> Sheet:
-        """Return an empty sheet of `size` x `size * aspect` pixels, supersampled."""
-        high = size * _SUPERSAMPLE
-        return cls(np.zeros((high, round(high * aspect), 4), dtype=np.uint8), float(high))
-
-    def _ink(self, colour: Colour, shade: float = 1.0) -> tuple[int, int, int, int]:
-        red, green, blue = (round(255 * min(max(c * shade, 0.0), 1.0)) for c in colour)
-        return red, green, blue, 255
-
-    def polygon(self, colour: Colour, points: list[Point], shade: float = 1.0) -> None:
-        """Fill a polygon."""
-        corners = np.round(np.array(points) * self.unit).astype(np.int32)
-        cv2.fillPoly(self.pixels_HWC, [corners], self._ink(colour, shade))
-
-    def box(self, colour: Colour, left: float, top: float, right: float, bottom: float, shade: float = 1) -> None:
-        """Fill an upright rectangle."""
-        self.polygon(colour, [(left, top), (right, top), (right, bottom), (left, bottom)], shade)
-
-    def disc(self, colour: Colour, x: float, y: float, rx: float, ry: float, shade: float = 1.0) -> None:
-        """Fill an ellipse of radii rx, ry."""
-        centre = (round(x * self.unit), round(y * self.unit))
-        axes = (max(1, round(rx * self.unit)), max(1, round(ry * self.unit)))
-        cv2.ellipse(self.pixels_HWC, centre, axes, 0.0, 0.0, 360.0, self._ink(colour, shade), -1)
-
-    def finish(self) -> NDArray[np.float32]:
-        """Return (H, W, 4) float32 in [0, 1], colour premultiplied by alpha, lit from above."""
-        picture = self.pixels_HWC.astype(np.float32) / 255.0
-        picture *= picture[..., 3:]
-        height, width = picture.shape[0] // _SUPERSAMPLE, picture.shape[1] // _SUPERSAMPLE
-        small = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.float32)
-        small[..., :3] *= np.linspace(1.12, 0.86, height, dtype=np.float32)[:, None, None]
-        return np.clip(small, 0.0, 1.0)
+    def pose(self, travel: float, seconds: float) -> NDArray[np.float64]:
+        """Return the 2x2 map about the pivot after `travel` heights of way and `seconds`."""
+        if self.motion == "roll":
+            return _turn(travel / self.radius)
+        if self.motion == "flap":
+            beat = 2 * np.pi * 1.7 * seconds + self.lag
+            return _turn(0.62 * np.sin(beat)) @ np.diag([1.0, 0.85 + 0.15 * np.cos(beat)])
+        if self.motion == "wag":
+            return np.diag([0.78 + 0.22 * np.cos(2 * np.pi * 1.6 * seconds + self.lag), 1.0])
+        if self.motion == "swing":
+            return _turn(0.22 * np.sin(2 * np.pi * 0.6 * seconds + self.lag))
+        if self.motion == "sway":
+            return np.array([[1.0, 0.025 * np.sin(2 * np.pi * 0.3 * seconds + self.lag)], [0.0, 1.0]])
+        return np.eye(2)
 
 
-def _wheel(sheet: Sheet, x: float, radius: float) -> None:
-    sheet.disc(_TYRE, x, 1.0 - radius, radius, radius)
-    sheet.disc(_STEEL, x, 1.0 - radius, radius * 0.5, radius * 0.5)
+def _turn(angle: float) -> NDArray[np.float64]:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """Parts from back to front and the width in units of the height."""
+
+    parts: tuple[Part, ...]
+    aspect: float
+
+
+def _wheel(x: float, radius: float) -> Part:
+    def draw(sheet: Sheet, _: Colour) -> None:
+        y = 1.0 - radius
+        sheet.disc(_TYRE, x, y, radius * 0.98, radius * 0.98)
+        sheet.disc(_STEEL, x, y, radius * 0.64, radius * 0.64)
+        for i in range(5):
+            angle = 2 * np.pi * i / 5
+            tip = (x + 0.62 * radius * float(np.cos(angle)), y + 0.62 * radius * float(np.sin(angle)))
+            sheet.stroke(_TYRE, [(x, y), tip], radius * 0.15, 2.6)
+        sheet.disc(_STEEL, x, y, radius * 0.2, radius * 0.2, 0.9)
+
+    return Part(draw, "roll", (x, 1.0 - radius), radius)
+
+
+def _arch(sheet: Sheet, x: float, radius: float) -> None:
+    sheet.disc(_INK, x, 1.0 - radius, radius * 1.14, radius * 1.14)
 
 
 def _car(sheet: Sheet, colour: Colour) -> None:
-    sheet.polygon(colour, [(0.55, 0.46), (0.82, 0.12), (1.48, 0.12), (1.85, 0.46)], 0.92)
-    sheet.polygon(_GLASS, [(0.68, 0.45), (0.88, 0.18), (1.10, 0.18), (1.10, 0.45)])
-    sheet.polygon(_GLASS, [(1.18, 0.45), (1.18, 0.18), (1.44, 0.18), (1.70, 0.45)], 0.9)
-    sheet.polygon(colour, [(0.06, 0.80), (0.10, 0.52), (0.50, 0.44), (1.90, 0.44), (2.30, 0.54), (2.34, 0.80)])
-    sheet.box(colour, 0.06, 0.72, 2.34, 0.82, 0.7)
-    sheet.disc((1.0, 0.92, 0.6), 2.26, 0.60, 0.06, 0.06)
-    for x in (0.55, 1.85):
-        _wheel(sheet, x, 0.21)
+    sheet.polygon(colour, [(0.42, 0.48), (0.62, 0.20), (0.74, 0.10), (1.42, 0.10), (1.56, 0.18), (1.84, 0.48)], 0.94)
+    sheet.polygon(_GLASS, [(0.60, 0.45), (0.77, 0.19), (1.05, 0.19), (1.05, 0.45)])
+    sheet.polygon(_GLASS, [(1.13, 0.45), (1.13, 0.19), (1.40, 0.19), (1.66, 0.45)], 0.93)
+    sheet.polygon(_CREAM, [(0.66, 0.45), (0.84, 0.19), (0.90, 0.19), (0.72, 0.45)])
+    sheet.rounded(colour, 0.06, 0.42, 2.34, 0.84, 0.12)
+    sheet.box(colour, 0.12, 0.72, 2.28, 0.84, 0.72)
+    sheet.stroke(colour, [(1.09, 0.48), (1.09, 0.72)], 0.016, 0.6)
+    sheet.box(_STEEL, 0.92, 0.53, 1.02, 0.56)
+    sheet.disc((1.0, 0.93, 0.62), 2.25, 0.56, 0.07, 0.06)
+    sheet.box((0.85, 0.15, 0.12), 0.07, 0.52, 0.13, 0.62)
+    for x in (0.56, 1.82):
+        _arch(sheet, x, 0.21)
 
 
 def _bus(sheet: Sheet, colour: Colour) -> None:
-    sheet.box(colour, 0.05, 0.08, 2.15, 0.86)
-    sheet.box((0.95, 0.95, 0.93), 0.05, 0.56, 2.15, 0.64)
+    sheet.rounded(colour, 0.05, 0.05, 2.15, 0.90, 0.08)
+    sheet.box(_CREAM, 0.05, 0.56, 2.15, 0.62)
     for i in range(5):
-        sheet.box(_GLASS, 0.14 + 0.36 * i, 0.18, 0.43 + 0.36 * i, 0.50, 0.95)
-    sheet.box(_GLASS, 1.96, 0.18, 2.13, 0.62)
-    sheet.box(colour, 0.05, 0.80, 2.15, 0.88, 0.65)
-    for x in (0.45, 1.75):
-        _wheel(sheet, x, 0.16)
+        sheet.rounded(_GLASS, 0.13 + 0.36 * i, 0.17, 0.42 + 0.36 * i, 0.48, 0.03, 0.97)
+    sheet.box(_GLASS, 1.95, 0.17, 2.14, 0.60)
+    sheet.box(colour, 0.08, 0.80, 2.12, 0.90, 0.7)
+    sheet.disc((1.0, 0.93, 0.62), 2.10, 0.72, 0.04, 0.04)
+    for x in (0.45, 1.72):
+        _arch(sheet, x, 0.17)
 
 
 def _truck(sheet: Sheet, colour: Colour) -> None:
-    sheet.box((0.86, 0.85, 0.80), 0.05, 0.06, 1.50, 0.78)
+    sheet.box(_TYRE, 0.06, 0.76, 2.20, 0.86, 2.0)
+    sheet.rounded(colour, 0.04, 0.04, 1.50, 0.78, 0.03)
+    sheet.box(_CREAM, 0.04, 0.34, 1.50, 0.46)
     for i in range(4):
-        sheet.box((0.72, 0.71, 0.66), 0.2 + 0.36 * i, 0.10, 0.23 + 0.36 * i, 0.74)
-    sheet.polygon(colour, [(1.56, 0.82), (1.56, 0.24), (1.92, 0.24), (2.10, 0.54), (2.22, 0.58), (2.22, 0.82)])
-    sheet.polygon(_GLASS, [(1.68, 0.52), (1.68, 0.32), (1.88, 0.32), (2.00, 0.52)])
-    sheet.box(_TYRE, 0.05, 0.78, 2.22, 0.86, 2.0)
-    for x in (0.36, 0.74, 1.86):
-        _wheel(sheet, x, 0.17)
+        sheet.box(colour, 0.22 + 0.36 * i, 0.08, 0.24 + 0.36 * i, 0.74, 0.75)
+    sheet.polygon(colour, [(1.56, 0.84), (1.56, 0.22), (1.90, 0.22), (2.08, 0.52), (2.22, 0.57), (2.22, 0.84)], 0.9)
+    sheet.polygon(_GLASS, [(1.66, 0.52), (1.66, 0.30), (1.87, 0.30), (1.99, 0.52)])
+    sheet.disc((1.0, 0.93, 0.62), 2.17, 0.66, 0.04, 0.05)
+    for x in (0.36, 0.76, 1.86):
+        _arch(sheet, x, 0.165)
 
 
 def _ball(sheet: Sheet, colour: Colour) -> None:
-    sheet.disc(colour, 0.5, 0.5, 0.47, 0.47, 0.8)
-    sheet.disc(colour, 0.47, 0.45, 0.40, 0.40)
-    sheet.polygon((0.97, 0.96, 0.92), [(0.10, 0.36), (0.90, 0.52), (0.88, 0.66), (0.07, 0.50)])
-    sheet.disc(colour, 0.36, 0.26, 0.10, 0.08, 1.7)
+    sheet.disc(colour, 0.5, 0.5, 0.47, 0.47)
+    for i in range(3):
+        sheet.slice(_CREAM, 0.5, 0.5, 0.47, 0.47, 120.0 * i, 120.0 * i + 36.0)
+    sheet.disc(colour, 0.5, 0.5, 0.10, 0.10, 0.75)
 
 
 def _boat(sheet: Sheet, colour: Colour) -> None:
-    sheet.box((0.40, 0.28, 0.18), 0.72, 0.04, 0.76, 0.76)
-    sheet.polygon((0.96, 0.95, 0.90), [(0.80, 0.08), (0.80, 0.68), (1.34, 0.68)])
-    sheet.polygon(colour, [(0.68, 0.14), (0.68, 0.68), (0.26, 0.68)], 1.15)
-    sheet.polygon(colour, [(0.06, 0.74), (1.52, 0.74), (1.28, 0.98), (0.28, 0.98)])
-    sheet.polygon((0.95, 0.93, 0.88), [(0.06, 0.74), (1.52, 0.74), (1.48, 0.79), (0.10, 0.79)])
+    sheet.box(_WOOD, 0.72, 0.02, 0.76, 0.78)
+    sheet.polygon(colour, [(0.80, 0.06), (1.06, 0.36), (1.34, 0.68), (0.80, 0.68)], 1.1)
+    sheet.polygon(_CREAM, [(0.68, 0.12), (0.68, 0.68), (0.28, 0.68), (0.46, 0.42)])
+    sheet.polygon(colour, [(0.76, 0.02), (0.76, 0.10), (0.62, 0.06)], 0.9)
+    sheet.polygon(colour, [(0.05, 0.74), (1.53, 0.74), (1.40, 0.90), (1.26, 0.99), (0.30, 0.99), (0.16, 0.90)])
+    sheet.polygon(_CREAM, [(0.05, 0.74), (1.53, 0.74), (1.49, 0.79), (0.09, 0.79)])
 
 
 def _bird(sheet: Sheet, colour: Colour) -> None:
-    sheet.disc(colour, 0.80, 0.62, 0.46, 0.17)
-    sheet.disc(colour, 1.22, 0.50, 0.16, 0.15, 1.1)
-    sheet.polygon((0.95, 0.65, 0.10), [(1.34, 0.45), (1.54, 0.54), (1.34, 0.58)])
-    sheet.polygon(colour, [(0.52, 0.56), (0.92, 0.56), (0.42, 0.04)], 0.75)
-    sheet.polygon(colour, [(0.42, 0.58), (0.04, 0.44), (0.10, 0.74)], 0.8)
-    sheet.disc((0.05, 0.05, 0.05), 1.26, 0.46, 0.03, 0.03)
+    sheet.polygon(colour, [(0.50, 0.56), (0.04, 0.48), (0.10, 0.62), (0.06, 0.74), (0.50, 0.70)], 0.8)
+    sheet.disc(colour, 0.82, 0.62, 0.46, 0.19)
+    sheet.disc(colour, 0.86, 0.68, 0.36, 0.11, 1.2)
+    sheet.disc(colour, 1.22, 0.50, 0.18, 0.17, 1.05)
+    sheet.polygon((0.96, 0.66, 0.12), [(1.37, 0.44), (1.56, 0.53), (1.37, 0.58)])
+    sheet.disc(_CREAM, 1.27, 0.46, 0.05, 0.05)
+    sheet.disc(_INK, 1.28, 0.46, 0.03, 0.03)
+
+
+def _wing(shade: float, shift: float) -> Draw:
+    def draw(sheet: Sheet, colour: Colour) -> None:
+        points = [(0.62, 0.60), (0.34, 0.34), (0.22, 0.02), (0.54, 0.16), (0.86, 0.38), (1.00, 0.58)]
+        sheet.polygon(colour, [(x + shift, y) for x, y in points], shade)
+
+    return draw
 
 
 def _fish(sheet: Sheet, colour: Colour) -> None:
-    sheet.polygon(colour, [(0.46, 0.5), (0.04, 0.14), (0.04, 0.86)], 0.8)
-    sheet.polygon(colour, [(0.70, 0.30), (1.00, 0.02), (1.14, 0.30)], 0.75)
-    sheet.disc(colour, 0.94, 0.5, 0.58, 0.33)
-    sheet.disc(colour, 0.94, 0.64, 0.46, 0.17, 1.35)
-    sheet.disc((0.98, 0.98, 0.98), 1.28, 0.42, 0.07, 0.07)
-    sheet.disc((0.03, 0.03, 0.03), 1.30, 0.42, 0.035, 0.035)
+    sheet.polygon(colour, [(0.62, 0.32), (0.86, 0.06), (1.20, 0.28)], 0.78)
+    sheet.polygon(colour, [(0.80, 0.70), (0.78, 0.96), (1.06, 0.72)], 0.78)
+    sheet.disc(colour, 0.94, 0.5, 0.58, 0.32)
+    sheet.disc(colour, 0.96, 0.62, 0.46, 0.17, 1.25)
+    for x in (0.70, 0.92):
+        sheet.disc(colour, x, 0.48, 0.05, 0.22, 0.7)
+    sheet.disc(_CREAM, 1.28, 0.42, 0.08, 0.08)
+    sheet.disc(_INK, 1.30, 0.42, 0.045, 0.045)
+
+
+def _fin(sheet: Sheet, colour: Colour) -> None:
+    sheet.polygon(colour, [(0.52, 0.5), (0.30, 0.42), (0.03, 0.14), (0.13, 0.5), (0.03, 0.86), (0.30, 0.58)], 0.85)
 
 
 def _house(sheet: Sheet, colour: Colour) -> None:
-    sheet.box((0.60, 0.30, 0.24), 0.86, 0.06, 0.98, 0.36)
-    sheet.box((0.93, 0.88, 0.78), 0.14, 0.42, 1.16, 1.0)
-    sheet.polygon(colour, [(0.02, 0.46), (0.65, 0.05), (1.28, 0.46)])
-    sheet.box((0.36, 0.22, 0.14), 0.56, 0.66, 0.76, 1.0)
-    for x in (0.24, 0.86):
-        sheet.box((0.98, 0.98, 0.96), x - 0.02, 0.54, x + 0.22, 0.78)
-        sheet.box(_GLASS, x, 0.56, x + 0.20, 0.76, 0.75)
+    roof: Colour = (0.46, 0.25, 0.21)
+    sheet.box((0.52, 0.30, 0.26), 0.98, 0.06, 1.09, 0.36)
+    sheet.box(colour, 0.10, 0.36, 1.20, 1.0)
+    sheet.polygon(roof, [(0.01, 0.40), (0.26, 0.12), (1.04, 0.12), (1.29, 0.40)])
+    sheet.polygon(roof, [(0.01, 0.40), (0.04, 0.36), (1.26, 0.36), (1.29, 0.40)], 0.75)
+    sheet.polygon(colour, [(0.44, 0.37), (0.65, 0.13), (0.86, 0.37)], 0.95)
+    sheet.stroke(roof, [(0.41, 0.39), (0.65, 0.11), (0.89, 0.39)], 0.035, 0.75)
+    sheet.rounded(_WOOD, 0.56, 0.68, 0.74, 1.02, 0.03, 0.9)
+    sheet.disc((0.95, 0.80, 0.3), 0.70, 0.85, 0.016, 0.016)
+    for x in (0.22, 0.88):
+        sheet.box(_CREAM, x - 0.02, 0.54, x + 0.22, 0.76)
+        sheet.box(_GLASS, x + 0.01, 0.57, x + 0.09, 0.73, 0.8)
+        sheet.box(_GLASS, x + 0.11, 0.57, x + 0.19, 0.73, 0.85)
 
 
-def _tree(sheet: Sheet, colour: Colour) -> None:
-    sheet.polygon((0.36, 0.24, 0.14), [(0.37, 1.0), (0.41, 0.5), (0.49, 0.5), (0.53, 1.0)])
-    crowns = ((0.28, 0.46, 0.22), (0.62, 0.46, 0.22), (0.45, 0.28, 0.27), (0.45, 0.52, 0.24))
+def _trunk(sheet: Sheet, _: Colour) -> None:
+    sheet.polygon(_WOOD, [(0.36, 1.0), (0.41, 0.5), (0.49, 0.5), (0.54, 1.0)])
+
+
+def _crown(sheet: Sheet, colour: Colour) -> None:
+    crowns = ((0.26, 0.48, 0.22), (0.64, 0.48, 0.22), (0.45, 0.56, 0.23), (0.32, 0.30, 0.22), (0.58, 0.28, 0.22))
     for i, (x, y, radius) in enumerate(crowns):
-        sheet.disc(colour, x, y, radius, radius * 0.92, 0.72 + 0.10 * i)
-    for x, y in ((0.36, 0.22), (0.56, 0.30), (0.26, 0.42), (0.50, 0.48), (0.64, 0.44)):
-        sheet.disc(colour, x, y, 0.07, 0.05, 1.35)
+        sheet.disc(colour, x, y, radius, radius * 0.94, 0.80 + 0.05 * i)
+    for x, y in ((0.34, 0.18), (0.58, 0.22), (0.24, 0.40), (0.46, 0.44), (0.66, 0.40)):
+        sheet.disc(colour, x, y, 0.09, 0.055, 1.18)
 
 
 def _balloon(sheet: Sheet, colour: Colour) -> None:
-    sheet.disc(colour, 0.40, 0.36, 0.35, 0.34)
-    sheet.disc((0.97, 0.95, 0.88), 0.40, 0.36, 0.20, 0.34)
-    sheet.disc(colour, 0.40, 0.36, 0.08, 0.34, 1.1)
-    sheet.polygon((0.30, 0.24, 0.18), [(0.22, 0.66), (0.25, 0.65), (0.34, 0.84), (0.31, 0.84)])
-    sheet.polygon((0.30, 0.24, 0.18), [(0.58, 0.66), (0.55, 0.65), (0.46, 0.84), (0.49, 0.84)])
-    sheet.box((0.55, 0.36, 0.18), 0.30, 0.83, 0.50, 0.98)
+    sheet.polygon(colour, [(0.08, 0.46), (0.72, 0.46), (0.50, 0.73), (0.30, 0.73)], 0.9)
+    sheet.disc(colour, 0.40, 0.36, 0.36, 0.34)
+    sheet.disc(_CREAM, 0.40, 0.36, 0.25, 0.34)
+    sheet.disc(colour, 0.40, 0.36, 0.19, 0.34, 1.06)
+    sheet.disc(_CREAM, 0.40, 0.36, 0.05, 0.34)
+    sheet.polygon(colour, [(0.14, 0.55), (0.66, 0.55), (0.50, 0.73), (0.30, 0.73)], 0.85)
+    for left, right in ((0.31, 0.33), (0.47, 0.49)):
+        sheet.box(_WOOD, left, 0.73, right, 0.86)
+    sheet.rounded(_WOOD, 0.29, 0.84, 0.51, 0.99, 0.03, 1.4)
+    sheet.box(_WOOD, 0.29, 0.86, 0.51, 0.89, 0.9)
 
 
-# name -> (drawing, width in units of its height)
-SPRITES: Mapping[str, tuple[Callable[[Sheet, Colour], None], float]] = MappingProxyType(
+def _cat(sheet: Sheet, colour: Colour) -> None:
+    sheet.disc(colour, 0.46, 0.72, 0.24, 0.28)
+    sheet.disc(colour, 0.58, 0.60, 0.16, 0.28)
+    sheet.polygon(colour, [(0.46, 0.26), (0.47, 0.02), (0.62, 0.14)], 0.9)
+    sheet.polygon(colour, [(0.68, 0.14), (0.82, 0.02), (0.84, 0.26)], 0.9)
+    sheet.disc(colour, 0.65, 0.27, 0.21, 0.18, 1.05)
+    sheet.disc(colour, 0.62, 0.96, 0.12, 0.05, 1.1)
+    sheet.disc(colour, 0.36, 0.95, 0.12, 0.06, 0.85)
+    for x in (0.60, 0.75):
+        sheet.disc((0.75, 0.85, 0.35), x, 0.24, 0.04, 0.045)
+        sheet.disc(_INK, x + 0.006, 0.24, 0.018, 0.038)
+    sheet.polygon((0.95, 0.6, 0.6), [(0.655, 0.31), (0.715, 0.31), (0.685, 0.345)])
+
+
+def _tail(sheet: Sheet, colour: Colour) -> None:
+    sheet.stroke(colour, [(0.34, 0.92), (0.20, 0.90), (0.11, 0.80), (0.09, 0.66), (0.13, 0.54)], 0.085, 0.88)
+    sheet.disc(colour, 0.13, 0.54, 0.043, 0.043, 0.88)
+
+
+def _duck(sheet: Sheet, colour: Colour) -> None:
+    sheet.polygon(colour, [(0.30, 0.60), (0.03, 0.40), (0.12, 0.78)], 0.85)
+    sheet.disc(colour, 0.62, 0.72, 0.52, 0.26)
+    sheet.polygon(colour, [(0.82, 0.62), (0.84, 0.26), (1.14, 0.30), (1.10, 0.72)])
+    sheet.disc(colour, 1.00, 0.27, 0.24, 0.23, 1.04)
+    sheet.polygon((0.96, 0.62, 0.10), [(1.20, 0.20), (1.46, 0.30), (1.42, 0.37), (1.20, 0.36)])
+    sheet.disc(_CREAM, 1.07, 0.21, 0.05, 0.05)
+    sheet.disc(_INK, 1.085, 0.21, 0.032, 0.032)
+
+
+def _folded_wing(sheet: Sheet, colour: Colour) -> None:
+    sheet.polygon(colour, [(0.82, 0.60), (0.86, 0.76), (0.60, 0.86), (0.24, 0.62), (0.50, 0.60)], 0.8)
+
+
+def _gloss(sheet: Sheet, _: Colour) -> None:
+    sheet.disc((1.0, 1.0, 1.0), 0.36, 0.28, 0.09, 0.07)
+
+
+SPRITES: Mapping[str, Sprite] = MappingProxyType(
     {
-        "car": (_car, 2.4),
-        "bus": (_bus, 2.2),
-        "truck": (_truck, 2.28),
-        "ball": (_ball, 1.0),
-        "boat": (_boat, 1.58),
-        "bird": (_bird, 1.58),
-        "fish": (_fish, 1.56),
-        "house": (_house, 1.3),
-        "tree": (_tree, 0.9),
-        "balloon": (_balloon, 0.8),
+        "car": Sprite((Part(_car), _wheel(0.56, 0.21), _wheel(1.82, 0.21)), 2.4),
+        "bus": Sprite((Part(_bus), _wheel(0.45, 0.17), _wheel(1.72, 0.17)), 2.2),
+        "truck": Sprite((Part(_truck), *(_wheel(x, 0.165) for x in (0.36, 0.76, 1.86))), 2.28),
+        "ball": Sprite((Part(_ball, "roll", (0.5, 0.5), 0.47), Part(_gloss)), 1.0),
+        "boat": Sprite((Part(_boat),), 1.58),
+        "bird": Sprite(
+            (
+                Part(_wing(0.62, 0.10), "flap", (0.92, 0.58), lag=0.5),
+                Part(_bird),
+                Part(_wing(0.85, 0.0), "flap", (0.82, 0.58)),
+            ),
+            1.6,
+        ),
+        "fish": Sprite((Part(_fin, "wag", (0.50, 0.5)), Part(_fish)), 1.56),
+        "house": Sprite((Part(_house),), 1.3),
+        "tree": Sprite((Part(_trunk), Part(_crown, "sway", (0.45, 0.9))), 0.9),
+        "balloon": Sprite((Part(_balloon),), 0.8),
+        "cat": Sprite((Part(_tail, "swing", (0.34, 0.92)), Part(_cat)), 0.9),
+        "duck": Sprite((Part(_duck), Part(_folded_wing, "swing", (0.82, 0.66))), 1.5),
     }
 )
 
 
-def draw_sprite(name: str, colour: str, size: int) -> NDArray[np.float32]:
-    """Draw one object facing right.
+def draw_part(part: Part, aspect: float, colour: str, size: int) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """Draw one part of an object `size` pixels high, cut out with a clear rim.
 
-    Returns (size, size * aspect, 4) float32 in [0, 1], colour premultiplied by alpha.
+    Returns the (H, W, 4) float32 picture in [0, 1], colour premultiplied by alpha, and the (x, y) pixel of the
+    object's sheet where it lies. Errors: KeyError for an unknown colour.
+    """
+    sheet = Sheet.blank(size, aspect)
+    part.draw(sheet, COLOURS[colour])
+    picture = sheet.finish(lit=part.motion not in ("roll",))
+    rows, columns = (np.flatnonzero(picture[..., 3].any(axis=axis)) for axis in (1, 0))
+    if len(rows) == 0:
+        return np.zeros((3, 3, 4), np.float32), (0, 0)
+    cut = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return np.pad(cut, ((1, 1), (1, 1), (0, 0))), (int(columns[0]) - 1, int(rows[0]) - 1)
+
+
+def draw_sprite(name: str, colour: str, size: int) -> NDArray[np.float32]:
+    """Draw one whole object at rest.
+
+    Returns (size, round(size * aspect), 4) float32 in [0, 1], colour premultiplied by alpha.
     Errors: KeyError for an unknown object or colour.
     """
-    draw, aspect = SPRITES[name]
-    sheet = Sheet.blank(size, aspect)
-    draw(sheet, COLOURS[colour])
+    sprite = SPRITES[name]
+    sheet = Sheet.blank(size, sprite.aspect)
+    for part in sprite.parts:
+        part.draw(sheet, COLOURS[colour])
     return sheet.finish()
