@@ -27,6 +27,11 @@ def output_name(source: str, *, style: str | None, prompt: str | None, key: str,
     return f"{_stem(source)}--{slug(style or prompt or '')}--{key[:8]}.{ext.lstrip('.')}"
 
 
+def sheet_name(source: str) -> str:
+    """Return the file name of a source's contact sheet of styles: `<stem>--styles.png`."""
+    return f"{_stem(source)}--styles.png"
+
+
 def output_relative(source: str, relative: str, *, style: str | None, prompt: str | None, key: str, ext: str) -> str:
     """Return the result's path below the output folder, '/'-joined, inside the source's `relative` folder.
 

@@ -1,5 +1,6 @@
 """Presets and styles that ship with the package: named starting points of a job, and prompt templates.
 
+A preset file holds `job` keys, a `description`, and may say `extends: pocket`: then only what differs is in it.
 Reads the packaged YAML files beside it; knows nothing of models, so a style is words only.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from types import MappingProxyType
 from typing import Any
 
@@ -37,22 +39,36 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(names)}"
 
 
-def list_presets() -> tuple[str, ...]:
-    """Names of the packaged presets, sorted."""
-    folder = resources.files("configs") / "presets"
-    names = (entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+def list_presets(folder: Traversable | None = None) -> tuple[str, ...]:
+    """Names of the presets in `folder` (default: the packaged ones), sorted."""
+    names = (entry.name.removesuffix(".yaml") for entry in _home(folder).iterdir() if entry.name.endswith(".yaml"))
     return tuple(sorted(name for name in names if name != _STYLES_FILE))
 
 
-def load_preset(name: str) -> dict[str, Any]:
-    """Return the job keys a preset sets, as fresh plain nested dicts. Errors: ConfigError if unknown."""
-    job: dict[str, Any] = _preset_file(name)["job"]
+def load_preset(name: str, folder: Traversable | None = None) -> dict[str, Any]:
+    """Return the job keys a preset sets, over those of the presets it extends, as fresh plain nested dicts.
+
+    Groups of keys merge, lists replace lists whole. Errors: ConfigError for a name that does not exist, here or
+    behind an `extends`, and for presets that extend each other in a circle.
+    """
+    job: dict[str, Any] = {}
+    for content in reversed(_lineage(name, folder)):
+        job = _laid_over(job, content.get("job", {}))
     return job
 
 
-def preset_about(name: str) -> str:
-    """One line that says what a preset is for. Errors: ConfigError if unknown."""
-    return str(_preset_file(name)["description"])
+def preset_about(name: str, folder: Traversable | None = None) -> str:
+    """One line that says what a preset is for; a look without a description of its own is described by its style.
+
+    Errors: ConfigError if unknown.
+    """
+    written = _lineage(name, folder)[0].get("description")
+    return str(written or list_styles()[load_preset(name, folder)["style"]].about)
+
+
+def preset_extends(name: str, folder: Traversable | None = None) -> str | None:
+    """Return the preset that this one builds on, if any. Errors: ConfigError if unknown."""
+    return _lineage(name, folder)[0].get("extends")
 
 
 def list_styles() -> Mapping[str, Style]:
@@ -81,13 +97,37 @@ def check_style(style: str) -> None:
         raise ConfigError(f"style {style!r} does not exist{nearest(style, list_styles())}")
 
 
-def _preset_file(name: str) -> dict[str, Any]:
-    if name not in list_presets():
-        raise ConfigError(f"preset {name!r} does not exist{nearest(name, list_presets())}")
-    return _read(name)
+def _lineage(name: str, folder: Traversable | None) -> list[dict[str, Any]]:
+    """Contents of the preset's file, then of the one it extends, and so on."""
+    path, found = [name], []
+    while True:
+        if path[-1] not in list_presets(folder):
+            behind = f" (preset {path[-2]!r} extends it)" if len(path) > 1 else ""
+            raise ConfigError(f"preset {path[-1]!r} does not exist{behind}{nearest(path[-1], list_presets(folder))}")
+        found.append(_read(path[-1], folder))
+        base = found[-1].get("extends")
+        if base is None:
+            return found
+        path.append(base)
+        if base in path[:-1]:
+            raise ConfigError(f"preset {base!r} extends itself ({' -> '.join(path)}); take one `extends` out")
 
 
-def _read(name: str) -> dict[str, Any]:
-    text = (resources.files("configs") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict):
+            beneath = merged.get(key)
+            value = _laid_over(beneath if isinstance(beneath, dict) else {}, value)
+        merged[key] = value
+    return merged
+
+
+def _home(folder: Traversable | None) -> Traversable:
+    return folder or resources.files("configs") / "presets"
+
+
+def _read(name: str, folder: Traversable | None = None) -> dict[str, Any]:
+    text = (_home(folder) / f"{name}.yaml").read_text(encoding="utf-8")
     content: dict[str, Any] = yaml.safe_load(text)
     return content

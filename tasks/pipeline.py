@@ -43,7 +43,7 @@ def directly(stage: str, part: str, work: Callable[[], Ref]) -> Ref:
 
 
 @dataclass
-class _Recorded:
+class Recorded:
     """`do`, with a record of every stage kept and a stop asked for between stages obeyed."""
 
     run: Run
@@ -51,6 +51,7 @@ class _Recorded:
     stages: list[StageRecord] = field(default_factory=list)
 
     def __call__(self, stage: str, part: str, work: Callable[[], Ref]) -> Ref:
+        """Run the stage and note it; raises Interrupted instead when a stop was asked for."""
         if self.run.should_stop():
             raise Interrupted(f"stopped before {stage}; run the same command again to go on")
         ref = self.do(stage, part, work)
@@ -74,18 +75,18 @@ def restyle_video(run: Run, do: Do = directly) -> VideoResult:
 
     Raises `configs.errors.SteadyframeError`s; finished stages stay in the store whatever happens later.
     """
-    staged = _Recorded(run, do)
+    staged = Recorded(run, do)
     with local_copy(run.source) as path:
         probed = staged("probe", "", lambda: probe(run, path))
         facts = facts_of(run, probed)
         decoded = staged("decode", "", lambda: decode(run, probed, facts, path))
         index = index_of(run, decoded)
-        shots = _shots(run, facts, index, path, decoded)
-        main = _render(run, staged, shots, "")
+        shots = shots_of(run, facts, index, path, decoded)
+        main = render(run, staged, shots, "")
         arms = {"result": [d.ref for d in main]}
         for arm in run.job.report.arms:
             armed = replace(run, job=arm_job(run.job, arm))
-            arms[arm] = [d.ref for d in _render(armed, staged, shots, arm)]
+            arms[arm] = [d.ref for d in render(armed, staged, shots, arm)]
         encoded = staged("encode", "", lambda: encode(run, arms["result"], decoded, facts, index, path))
         measured = staged("evaluate", "", lambda: evaluate(run, arms, shots))
         uri = place_output(run, encoded)
@@ -123,7 +124,8 @@ def arm_job(job: RestyleJob, arm: str) -> RestyleJob:
     return job.model_copy(update={"deflicker": job.deflicker.model_copy(update=changes[arm])})
 
 
-def _shots(run: Run, facts: ClipFacts, index: ClipIndex, path: Path, decoded: Ref) -> list[Shot]:
+def shots_of(run: Run, facts: ClipFacts, index: ClipIndex, path: Path, decoded: Ref) -> list[Shot]:
+    """The shots of a decoded clip, at the job's working size in cells of its model."""
     multiple = run.engines.facts(run.job.model).size_multiple
     size = working_size(facts, run.job.working_size, multiple)
     return [
@@ -132,7 +134,7 @@ def _shots(run: Run, facts: ClipFacts, index: ClipIndex, path: Path, decoded: Re
     ]
 
 
-def _render(run: Run, staged: Do, shots: Sequence[Shot], arm: str) -> list[Denoised]:
+def render(run: Run, staged: Do, shots: Sequence[Shot], arm: str) -> list[Denoised]:
     """Denoise every shot; a shot that does not fit its device starts again on the next lower memory rung."""
     rendered = []
     for shot in shots:

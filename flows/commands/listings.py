@@ -1,4 +1,4 @@
-"""Commands that only look: `styles`, `runs`, `explain`, `verify`."""
+"""Commands that only look: `presets`, `runs`, `explain`, `verify`."""
 
 from __future__ import annotations
 
@@ -22,22 +22,26 @@ def _table(*columns: str) -> Table:
 
 @click.command()
 @json_option
-def styles() -> Outcome:
-    """List the named styles and the presets."""
-    from configs.presets import list_presets, list_styles, preset_about
+def presets() -> Outcome:
+    """List the presets: where the settings of a job start from."""
+    from configs.presets import DEFAULT_PRESET, list_presets, load_preset, preset_about, preset_extends
 
-    named, presets = list_styles(), list_presets()
-    table = _table("style", "what it looks like", "prompt")
-    for style in named.values():
-        table.add_row(f"[bold]{style.name}[/bold]", style.about, f"[dim]{escape(style.template)}[/dim]")
-    starts = _table("preset", "what it is for")
-    for preset in presets:
-        starts.add_row(f"[bold]{preset}[/bold]", preset_about(preset))
-    payload = {
-        "styles": [style.model_dump() for style in named.values()],
-        "presets": [{"name": preset, "about": preset_about(preset)} for preset in presets],
-    }
-    return done("styles", payload, drawn(table, "", starts))
+    rows: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "about": preset_about(name),
+            "extends": preset_extends(name),
+            "style": load_preset(name).get("style"),
+            "default": name == DEFAULT_PRESET,
+        }
+        for name in list_presets()
+    ]
+    table = _table("preset", "builds on", "style", "what it is for")
+    # what others build on comes first
+    for row in sorted(rows, key=lambda row: (row["extends"] is not None, not row["default"], row["name"])):
+        name = f"[bold]{row['name']}[/bold]" + " [dim](default)[/dim]" * row["default"]
+        table.add_row(name, row["extends"] or "", row["style"] or "", row["about"])
+    return done("presets", {"presets": rows}, drawn(table))
 
 
 @click.command()

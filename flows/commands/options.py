@@ -17,6 +17,8 @@ _JSON = click.option(
 )
 _STORE = click.option("--store", metavar="URL", help="Folder or fsspec URL of the store. [default: user data folder]")
 
+_DEVICE = click.option("--device", metavar="D", help="auto, cpu, cuda or cuda:N.")
+
 
 def json_option(function: Function) -> Function:
     """Add `--json` (the command line itself acts on it)."""
@@ -28,37 +30,41 @@ def store_option(function: Function) -> Function:
     return _STORE(function)
 
 
+def device_option(function: Function) -> Function:
+    """Add `--device`."""
+    return _DEVICE(function)
+
+
 def job_options(function: Function) -> Function:
     """Add what describes a job."""
-    for option in reversed(
-        (
-            click.option("--out", metavar="DIR", help="Folder for the results. [default: steadyframe-out]"),
-            click.option("--prompt", metavar="TEXT", help="What the pictures show."),
-            click.option("--style", metavar="NAME", help="A named look; see steadyframe styles."),
-            click.option("--preset", metavar="NAME", help="Where settings start from. [default: pocket]"),
-            click.option("--config", metavar="FILE", help="A YAML file of job keys."),
-            click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="One key of the job; may repeat."),
-            click.option("--seed", metavar="N", type=int, help="Another seed, another picture."),
-        )
-    ):
-        function = option(function)
-    return function
+    return _added(
+        setting_options(function),
+        click.option("--out", metavar="DIR", help="Folder for the results. [default: steadyframe-out]"),
+        click.option("--style", metavar="NAME", help="A named look; see steadyframe styles."),
+    )
+
+
+def setting_options(function: Function) -> Function:
+    """Add what describes a job of any style."""
+    return _added(
+        function,
+        click.option("--prompt", metavar="TEXT", help="What the pictures show."),
+        click.option("--preset", metavar="NAME", help="Where settings start from. [default: pocket]"),
+        click.option("--config", metavar="FILE", help="A YAML file of job keys."),
+        click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="One key of the job; may repeat."),
+        click.option("--seed", metavar="N", type=int, help="Another seed, another picture."),
+    )
 
 
 def resource_options(function: Function) -> Function:
     """Add what says where to compute and keep things."""
-    for option in reversed(
-        (
-            _STORE,
-            click.option(
-                "--workers",
-                metavar="N",
-                type=int,
-                help="Processes; 0 = in this one. [default: per GPU or core]",
-            ),
-            click.option("--device", metavar="D", help="auto, cpu, cuda or cuda:N."),
-        )
-    ):
+    workers = "Processes; 0 = in this one. [default: per GPU or core]"
+    return _added(function, _STORE, click.option("--workers", metavar="N", type=int, help=workers), _DEVICE)
+
+
+def _added(function: Function, *options: Callable[[Function], Function]) -> Function:
+    """Add options so that `--help` shows them in this order."""
+    for option in reversed(options):
         function = option(function)
     return function
 

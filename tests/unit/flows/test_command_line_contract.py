@@ -145,6 +145,15 @@ def test_exit_code_for_people(monkeypatch: pytest.MonkeyPatch, act: Any, code: i
         (["plan", "restyle", "/nowhere.mp4", "--style", "oil"], "/nowhere.mp4: there is no such file or folder"),
         (["evaluate", "/nowhere.mp4"], "nowhere.mp4"),
         (["explain", "/nowhere.mp4"], "no such file"),
+        (["styles", "/nowhere.mp4"], "/nowhere.mp4: there is no such file or folder"),
+        (["styles", "--out", "x.png"], "--out is for a preview, and no clip is named; name one, or give --demo"),
+        (["styles", "--frame", "3"], "--frame is for a preview"),
+        (["styles", "a.mp4", "--demo"], "got the clip a.mp4 and --demo; give one of them"),
+        (["styles", "--demo", "--frame", "-1"], "-1 is not in the range x>=0"),
+        (["styles", "--demo", "--preset", "pockt"], "did you mean pocket?"),
+        (["styles", "--demo", "--set", "sead=1"], "did you mean seed?"),
+        (["styles", "--demo", "--out", "x.jpg"], "--out x.jpg: the sheet is a PNG; name it x.png, or a folder"),
+        (["styles", "--demo", "--device", "tpu"], "--device must be auto, cpu, cuda or cuda:N"),
         (["restyel"], "no such command 'restyel'; did you mean restyle?"),
         ([], "no such option"),
     ],
@@ -220,6 +229,10 @@ def test_demo_needs_no_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (seen["job"].sources, seen["job"].style) == (("demo",), "watercolor")
     run("demo", "--prompt", "a car")
     assert (seen["job"].prompt, seen["job"].style) == ("a car", None)
+    run("demo", "--preset", "sketch")
+    assert seen["job"].style == "sketch"
+    run("demo", "--set", "style=oil")
+    assert seen["job"].style == "oil"
 
 
 def test_warnings_reach_stderr_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +242,7 @@ def test_warnings_reach_stderr_without_a_terminal(monkeypatch: pytest.MonkeyPatc
     assert "a.mp4: denoise 1/4" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["styles", "runs", "verify", "doctor"])
+@pytest.mark.parametrize("command", ["styles", "presets", "runs", "verify", "doctor"])
 def test_looking_commands_print_one_object(command: str) -> None:
     result = run(command, "--json")
     found = only_object(result)
