@@ -13,7 +13,7 @@ Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 Start = Literal["noise", "noised", "inverted"]
 Noise = Literal["fixed", "per_frame"]
 Operator = Literal["mean", "confidence"]
-ControlKind = Literal["latents+softedge", "softedge", "tile", "depth"]
+ControlKind = Literal["tile-latents", "softedge-blocks", "softedge", "tile", "depth"]
 
 
 class Strict(BaseModel):

@@ -102,14 +102,15 @@ def prepare_control(
 ) -> Tensor:
     """What one ControlNet is fed for these source frames at working size, float32 on the CPU.
 
-    `latents+softedge`: the source's scaled latents, then its soft edges with each factor x factor block as
-    channels, (F, C + factor^2, h, w). `softedge`, `depth` and `tile`: pictures (F, 3, H, W) in [0, 1], grey
+    `tile-latents`: the source's scaled latents (F, C, h, w). `softedge-blocks`: its soft edges with each factor x
+    factor block as channels, (F, factor^2, h, w). `softedge`, `depth` and `tile`: pictures (F, 3, H, W) in [0, 1], grey
     ones repeated. `depth` reads `folder` (the job's `path`) at the frame `numbers` of the clip. Errors:
     ConfigError for a missing folder or file, ValueError for an unknown kind.
     """
-    if kind == "latents+softedge":
-        edges_F1HW = torch.from_numpy(soft_edges(frames_FHWC))[:, None]
-        return torch.cat([latents_FChw.float().cpu(), functional.pixel_unshuffle(edges_F1HW, factor)], dim=1)
+    if kind == "tile-latents":
+        return latents_FChw.float().cpu()
+    if kind == "softedge-blocks":
+        return functional.pixel_unshuffle(torch.from_numpy(soft_edges(frames_FHWC))[:, None], factor)
     if kind == "softedge":
         return torch.from_numpy(soft_edges(frames_FHWC))[:, None].repeat(1, 3, 1, 1)
     if kind == "tile":

@@ -1,8 +1,9 @@
 """A small, deterministic autoencoder with the interface of diffusers' `AutoencoderKL`.
 
-The encoder is one strided convolution: a linear transform of 8x8 RGB blocks onto their principal components,
-as in JPEG but fitted (`fit_blocks`). The decoder adds its transpose and a small convolutional correction
-against blockiness. Refuses to know about data, training and text.
+The encoder is one strided convolution: a linear transform, begun as the principal components of 8x8 RGB blocks
+(as in JPEG but fitted: `fit_blocks`) and then trained with a 16x16 kernel, so that blocks overlap their neighbours
+by half (a lapped transform, Malvar 1990: no hard block edges, better compaction). The decoder adds its transpose and
+a small convolutional correction. Refuses to know about data, training and text.
 
 Principal components are kept in order of energy, with their spread compressed only mildly: a fully whitened
 latent gives noise-like components the same weight as brightness, and a small UNet learns it far more slowly.
@@ -70,6 +71,7 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):
         block_out_channels: tuple[int, ...] = (16, 32, 128, 128),
         scaling_factor: float = 1.0,
         shift_factor: float | None = None,
+        kernel_size: int = 8,
         sample_size: int = 256,
         force_upcast: bool = False,
     ) -> None:
@@ -78,9 +80,15 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):
         factor = 2 ** (len(block_out_channels) - 1)
         if factor != 8:
             raise ValueError(f"BlockAutoencoder needs 4 block_out_channels (factor 8), got {block_out_channels}")
+        if kernel_size not in (factor, 2 * factor):
+            raise ValueError(f"kernel_size must be {factor} (blocks) or {2 * factor} (lapped), got {kernel_size}")
         self.use_slicing = False
-        self.encoder = nn.Conv2d(in_channels, latent_channels, factor, stride=factor)
-        self.decoder = nn.ConvTranspose2d(latent_channels, out_channels, factor, stride=factor)
+        self.lap = (kernel_size - factor) // 2
+        self.encoder = nn.Conv2d(in_channels, latent_channels, kernel_size, stride=factor)
+        # One ring of repeated latents lies around the picture (`_decode`) when kernels overlap; it is cut off here.
+        self.decoder = nn.ConvTranspose2d(
+            latent_channels, out_channels, kernel_size, stride=factor, padding=self.lap + factor * (self.lap > 0)
+        )
         fine, half, _, deep = block_out_channels
         self.trunk_in = nn.Conv2d(latent_channels, deep, 3, padding=1)
         self.trunk = nn.Sequential(_Residual(deep), _Residual(deep))
@@ -103,14 +111,19 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):
     def encode(self, x: Tensor, return_dict: bool = True) -> Any:
         """Encode pictures (N, 3, H, W) in [-1, 1]; `.latent_dist.mean` is (N, C, h, w)."""
         parts = torch.split(x, 1) if self.use_slicing else (x,)
-        posterior = PointDistribution(torch.cat([self.encoder(part) for part in parts]))
+        posterior = PointDistribution(torch.cat([self._encode(part) for part in parts]))
         return AutoencoderKLOutput(latent_dist=posterior) if return_dict else (posterior,)
+
+    def _encode(self, x: Tensor) -> Tensor:
+        latents: Tensor = self.encoder(functional.pad(x, (self.lap,) * 4, mode="replicate") if self.lap else x)
+        return latents
 
     def _decode(self, z: Tensor) -> Tensor:
         deep = self.trunk(self.trunk_in(z * self.config.scaling_factor))
         half = self.fine(functional.pixel_shuffle(self.to_half(functional.silu(deep)), 4))
         full = functional.pixel_shuffle(self.to_full(functional.silu(half)), 2)
-        picture: Tensor = self.decoder(z) + self.to_rgb(functional.silu(full))
+        ringed = functional.pad(z, (1, 1, 1, 1), mode="replicate") if self.lap else z
+        picture: Tensor = self.decoder(ringed) + self.to_rgb(functional.silu(full))
         return picture
 
     def decode(self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None) -> Any:
@@ -125,33 +138,55 @@ class BlockAutoencoder(ModelMixin, ConfigMixin):
 
 
 @torch.no_grad()
-def fit_blocks(model: BlockAutoencoder, pictures_NCHW: Tensor, spread: float = 0.75) -> Tensor:
-    """Set encoder, linear decoder and `scaling_factor` from the principal components of 8x8x3 blocks.
+def fit_blocks(model: BlockAutoencoder, pictures_NCHW: Tensor) -> Tensor:
+    """Set encoder and linear decoder to the principal components of 8x8x3 blocks, in the middle of the kernel.
 
-    A component of standard deviation s is stored with deviation s ** spread (1 keeps the transform
-    orthonormal, 0 whitens). Signs are fixed (largest weight positive) so that a refit gives the same space.
-    Shapes: pictures (N, 3, H, W) in [-1, 1] -> (192,) share of the variance per component.
+    Orthonormal: latents are pixels turned round. Shapes: pictures (N, 3, H, W) in [-1, 1] -> (192,) share of the
+    variance per component.
     """
-    kernel = model.encoder.kernel_size[0]
+    factor, lap = model.encoder.stride[0], model.lap
     channels = int(model.config.latent_channels)
-    blocks = functional.unfold(pictures_NCHW, kernel, stride=kernel)
+    blocks = functional.unfold(pictures_NCHW, factor, stride=factor)
     flat = blocks.transpose(1, 2).reshape(-1, blocks.shape[1]).double()
     mean = flat.mean(dim=0)
     values, vectors = torch.linalg.eigh(torch.cov(flat.T))
     values, vectors = values.flip(0).clamp_min(1e-12), vectors.flip(1)
     basis_KD = vectors.T[:channels]
-    largest = basis_KD.gather(1, basis_KD.abs().argmax(dim=1, keepdim=True))
-    basis_KD = basis_KD * largest.sign()
-    gain_K1 = values[:channels].sqrt()[:, None] ** (spread - 1.0)
-    shape = model.encoder.weight.shape
-    # Rounded to half precision at once: the shipped weights are fp16 and the space must not move.
-    model.encoder.weight.copy_((basis_KD * gain_K1).reshape(shape).half())
-    model.decoder.weight.copy_((basis_KD / gain_K1).reshape(shape))
+    inner = slice(lap, lap + factor)
+    for layer in (model.encoder, model.decoder):
+        layer.weight.zero_()
+        layer.weight[:, :, inner, inner] = basis_KD.reshape(channels, -1, factor, factor).to(layer.weight)
     if model.encoder.bias is not None:
-        model.encoder.bias.copy_((-(basis_KD * gain_K1) @ mean).half())
+        model.encoder.bias.copy_(-basis_KD @ mean)
     if model.decoder.bias is not None:
         # One bias per colour, not per position: the mean block is constant to a fraction of a grey level.
         model.decoder.bias.copy_(mean.reshape(3, -1).mean(dim=1))
-    variance = (values[:channels] * gain_K1[:, 0] ** 2).mean()
-    model.register_to_config(scaling_factor=float(variance.rsqrt()))
     return (values / values.sum()).float()
+
+
+@torch.no_grad()
+def settle_latents(model: BlockAutoencoder, pictures_NCHW: Tensor, spread: float = 0.75) -> Tensor:
+    """Turn and scale the latent space to its principal axes, and fold the inverse into the decoder.
+
+    What is decoded stays the same, but for rounding. An axis of standard deviation s is stored with deviation
+    s ** spread (1 keeps it, 0 whitens), in order of energy; signs are fixed (largest weight positive), and
+    `scaling_factor` brings all channels together to unit variance. The encoder is rounded to half precision at
+    once: shipped weights are fp16 and the space must not move. Returns the (C,) deviations, scaled.
+    """
+    z = model._encode(pictures_NCHW).double()
+    values, vectors = torch.linalg.eigh(torch.cov(z.transpose(0, 1).reshape(z.shape[1], -1)))
+    values, turn_KC = values.flip(0).clamp_min(1e-12), vectors.flip(1).T
+    turned = torch.einsum("kc,cdij->kdij", turn_KC, model.encoder.weight.double()).flatten(1)
+    sign_K1 = turned.gather(1, turned.abs().argmax(dim=1, keepdim=True)).sign()
+    gain_K1 = values.sqrt()[:, None] ** (spread - 1.0)
+    there_KC, back_KC = sign_K1 * gain_K1 * turn_KC, sign_K1 / gain_K1 * turn_KC
+    scaling = float((values * gain_K1[:, 0] ** 2).mean().rsqrt())
+    old_scaling = float(model.config.scaling_factor)
+    model.encoder.weight.copy_(torch.einsum("kc,cdij->kdij", there_KC, model.encoder.weight.double()).half())
+    if model.encoder.bias is not None:
+        model.encoder.bias.copy_((there_KC @ model.encoder.bias.double()).half())
+    model.decoder.weight.copy_(torch.einsum("kc,cdij->kdij", back_KC, model.decoder.weight.double()))
+    trunk = model.trunk_in.weight
+    trunk.copy_(old_scaling / scaling * torch.einsum("kc,ocij->okij", back_KC, trunk.double()))
+    model.register_to_config(scaling_factor=scaling)
+    return (values.sqrt() * gain_K1[:, 0] * scaling).float()

@@ -1,15 +1,18 @@
-"""The sizes of pocket's networks, its noise schedule, and the control it is steered by.
+"""The sizes of pocket's networks, its noise schedule, and the two controls it is steered by.
 
-Knows diffusers' classes; refuses to know about data and training. Control kind `latents+softedge`: at latent
-resolution, the source frame's own scaled latents (16 channels) and its soft edges, each 8x8 block laid out as
-64 channels. Content comes from the control, style from the words.
+Knows diffusers' classes; refuses to know about data and training. Control kinds, both at latent resolution so that
+nothing is downsampled: `tile-latents`, the source frame's own scaled latents, colours and all; `softedge-blocks`, its
+soft edges with each 8x8 block laid out as 64 channels. Each ControlNet works alone or beside the other. They have no
+attention: what a control says about a place it says there, and the words belong to the UNet.
 
 Shape suffixes: N frames, C channels, H height, W width (lower case: at latent resolution).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from diffusers import ControlNetModel, DDIMScheduler, UNet2DConditionModel
@@ -17,50 +20,52 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from configs.job import ControlKind
 from models.pocket.vocabulary import MAX_LENGTH
 
-LATENT_CHANNELS = 16
+LATENT_CHANNELS = 40
 FACTOR = 8
-CONTROL_CHANNELS = LATENT_CHANNELS + FACTOR * FACTOR
-CONTROL_KIND = "latents+softedge"
+# Folder of each ControlNet -> (control kind, channels of its input)
+CONTROLS: Mapping[str, tuple[ControlKind, int]] = MappingProxyType(
+    {
+        "controlnet_tile": ("tile-latents", LATENT_CHANNELS),
+        "controlnet_softedge": ("softedge-blocks", FACTOR * FACTOR),
+    }
+)
 TEXT_WIDTH = 64
-CHANNELS = (96, 160)
+CHANNELS = (128, 160)
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The three networks that are trained together."""
+    """The networks that are trained together; `controlnets` by folder name, in the order of `CONTROLS`."""
 
     unet: UNet2DConditionModel
-    controlnet: ControlNetModel
+    controlnets: Mapping[str, ControlNetModel]
     text_encoder: CLIPTextModel
 
     def modules(self) -> dict[str, nn.Module]:
         """Return the networks by their folder names."""
-        return {"unet": self.unet, "controlnet": self.controlnet, "text_encoder": self.text_encoder}
+        return {"unet": self.unet, "text_encoder": self.text_encoder, **self.controlnets}
 
 
-def control_latents(scaled_latents_NChw: Tensor, edges_NHW: Tensor) -> Tensor:
-    """Join source latents and soft edges into the ControlNet's input.
-
-    Shapes: scaled latents (N, 16, h, w); edges (N, 8h, 8w) in [0, 1] -> (N, 80, h, w).
-    """
-    edges_NChw = functional.pixel_unshuffle(edges_NHW[:, None].to(scaled_latents_NChw.dtype), FACTOR)
-    return torch.cat([scaled_latents_NChw, edges_NChw], dim=1)
+def soft_edge_blocks(edges_NHW: Tensor) -> Tensor:
+    """Lay out each 8x8 block of soft edges as channels: (N, 8h, 8w) in [0, 1] -> (N, 64, h, w)."""
+    return functional.pixel_unshuffle(edges_NHW[:, None], FACTOR)
 
 
 @torch.no_grad()
 def balance_control(controlnet: ControlNetModel, control_NChw: Tensor, floor: float = 1.0) -> None:
-    """Raise the first weights of faint control channels until each latent channel can be heard.
+    """Raise the first weights of faint control channels until each one can be heard.
 
     The last latent channels carry fine detail at a tenth of the first one's size. Left as they are, the
     detail is found only after a thousand steps (weights grow by the learning rate per step): measured on
     v0, where at step 700 the error in those channels was still their whole variance.
     """
-    weight = controlnet.controlnet_cond_embedding.conv_in.weight[:, :LATENT_CHANNELS]
-    size = control_NChw[:, :LATENT_CHANNELS].std(dim=(0, 2, 3))
+    weight = controlnet.controlnet_cond_embedding.conv_in.weight
+    size = control_NChw.std(dim=(0, 2, 3))
     heard = weight.square().sum(dim=(0, 2, 3)).sqrt() * size
-    weight.mul_((floor / heard.clamp_min(1e-6)).clamp_min(1.0)[:, None, None])
+    weight.mul_((floor / heard.clamp_min(1e-6)).clamp(1.0, 20.0)[:, None, None])
 
 
 def build_scheduler() -> DDIMScheduler:
@@ -88,7 +93,6 @@ def build_networks(vocabulary_size: int, seed: int) -> Networks:
     torch.manual_seed(seed)
     shared = {
         "in_channels": LATENT_CHANNELS,
-        "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         "block_out_channels": CHANNELS,
         "layers_per_block": 1,
         "cross_attention_dim": TEXT_WIDTH,
@@ -98,18 +102,27 @@ def build_networks(vocabulary_size: int, seed: int) -> Networks:
     unet = UNet2DConditionModel(
         sample_size=32,
         out_channels=LATENT_CHANNELS,
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         **shared,
     )
-    # One entry: the control is already at latent resolution, nothing is downsampled.
-    controlnet = ControlNetModel(
-        conditioning_channels=CONTROL_CHANNELS, conditioning_embedding_out_channels=(CHANNELS[0],), **shared
-    )
+    controlnets = {
+        folder: ControlNetModel(
+            conditioning_channels=channels,
+            # One entry: the control is already at latent resolution, nothing is downsampled.
+            conditioning_embedding_out_channels=(CHANNELS[0],),
+            down_block_types=("DownBlock2D", "DownBlock2D"),
+            mid_block_type="UNetMidBlock2D",
+            **shared,
+        )
+        for folder, (_kind, channels) in CONTROLS.items()
+    }
     # ControlNet's zero convolutions protect a trained UNet from a new control (Zhang et al. 2023,
-    # section 3.1). Here both start from nothing, and zeros would only delay the first gradients.
-    for layer in [*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block]:
-        nn.init.kaiming_uniform_(layer.weight, a=2.0)
-    nn.init.kaiming_uniform_(controlnet.controlnet_cond_embedding.conv_out.weight, a=2.0)
+    # section 3.1). Here all start from nothing, and zeros would only delay the first gradients.
+    for controlnet in controlnets.values():
+        for layer in [*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block]:
+            nn.init.kaiming_uniform_(layer.weight, a=2.0)
+        nn.init.kaiming_uniform_(controlnet.controlnet_cond_embedding.conv_out.weight, a=2.0)
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=vocabulary_size,
@@ -124,4 +137,4 @@ def build_networks(vocabulary_size: int, seed: int) -> Networks:
             pad_token_id=vocabulary_size - 1,
         )
     )
-    return Networks(unet, controlnet, text_encoder)
+    return Networks(unet, controlnets, text_encoder)

@@ -31,12 +31,15 @@ STYLE_NAMES = tuple(PROMPT_TEMPLATES)
 
 @dataclass(frozen=True)
 class Pairs:
-    """Latents are scaled, float16; `targets` in the order of `STYLE_NAMES`; edges uint8, 255 is 1."""
+    """Latents are scaled, float16; `targets` in the order of `STYLE_NAMES`; edges uint8, 255 is 1; `procedural_N`
+    bool: pictures whose words name what is in them, with its colours.
+    """
 
     source_NChw: Tensor
     targets_NSChw: Tensor
     edges_NHW: Tensor
     words: list[str]
+    procedural_N: Tensor
 
 
 def write_shard(path: Path, index: int, count: int, vae: BlockAutoencoder, clips: Path | None) -> None:
@@ -44,9 +47,10 @@ def write_shard(path: Path, index: int, count: int, vae: BlockAutoencoder, clips
     rng = np.random.default_rng([20261121, index])
     real = real_pictures(clips) if clips is not None else []
     scale = float(vae.config.scaling_factor)
-    sources, targets, edges, words = [], [], [], []
+    sources, targets, edges, words, procedural = [], [], [], [], []
     for _ in range(count):
-        picture, said = draw_picture(rng, real)
+        drawn = draw_picture(rng, real)
+        picture = drawn.picture_HWC
         styled = np.stack([apply_style(name, picture) for name in STYLE_NAMES])
         batch = torch.from_numpy(np.concatenate([picture[None], styled])).permute(0, 3, 1, 2)
         with torch.no_grad():
@@ -54,9 +58,11 @@ def write_shard(path: Path, index: int, count: int, vae: BlockAutoencoder, clips
         sources.append(latents[0].half())
         targets.append(latents[1:].half())
         edges.append(torch.from_numpy(np.round(soft_edges(picture[None])[0] * 255).astype(np.uint8)))
-        words.append(said)
+        words.append(drawn.words)
+        procedural.append(drawn.procedural)
     lists = {"source": sources, "targets": targets, "edges": edges}
     tensors = {name: torch.stack(values).contiguous() for name, values in lists.items()}
+    tensors["procedural"] = torch.tensor(procedural)
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"words": json.dumps(words)})
     os.replace(partial, path)
@@ -64,14 +70,15 @@ def write_shard(path: Path, index: int, count: int, vae: BlockAutoencoder, clips
 
 def read_shards(paths: list[Path]) -> Pairs:
     """Read shards written by `write_shard` into memory."""
-    source, targets, edges, words = [], [], [], []
+    source, targets, edges, words, procedural = [], [], [], [], []
     for path in paths:
         with safe_open(path, framework="pt") as shard:
             source.append(shard.get_tensor("source"))
             targets.append(shard.get_tensor("targets"))
             edges.append(shard.get_tensor("edges"))
+            procedural.append(shard.get_tensor("procedural"))
             words += json.loads(shard.metadata()["words"])
-    return Pairs(torch.cat(source), torch.cat(targets), torch.cat(edges), words)
+    return Pairs(torch.cat(source), torch.cat(targets), torch.cat(edges), words, torch.cat(procedural))
 
 
 def main() -> None:
@@ -82,11 +89,12 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, default=None)
     parser.add_argument("--shards", type=int, default=12)
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="every Nth, from K")
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
     vae = BlockAutoencoder.from_pretrained(args.vae)
-    for index in range(args.shards):
+    for index in range(args.part[0], args.shards, args.part[1]):
         path = args.out / f"shard-{index:03d}.safetensors"
         if not path.exists():
             write_shard(path, index, args.count, vae, args.clips)

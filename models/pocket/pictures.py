@@ -10,6 +10,7 @@ Shape suffixes: H height, W width, C colour channels (RGB).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -85,10 +86,10 @@ def real_pictures(clips: Path) -> list[tuple[str, list[NDArray[np.uint8]]]]:
     return sources
 
 
-def _recolour(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Vary exposure, contrast, colour balance, saturation and hue, so that few sources cover many colours."""
+def _recolour(picture: NDArray[np.uint8], rng: np.random.Generator, hues: bool) -> NDArray[np.uint8]:
+    """Vary exposure, contrast, colour balance, saturation and (`hues`) hue: few sources, many colours."""
     values = picture.astype(np.float32) / 255.0
-    if rng.uniform() < 0.35:
+    if hues and rng.uniform() < 0.35:
         angle = rng.uniform(-0.5, 0.5) * np.pi
         hue = np.asarray(cv2.cvtColor(values, cv2.COLOR_RGB2HSV))
         hue[..., 0] = (hue[..., 0] + np.degrees(angle)) % 360.0
@@ -115,21 +116,29 @@ def _crop(picture: NDArray[np.uint8], rng: np.random.Generator, largest: float) 
     return np.ascontiguousarray(cut[:, ::-1] if rng.uniform() < 0.5 else cut)
 
 
-def draw_picture(
-    rng: np.random.Generator, real: list[tuple[str, list[NDArray[np.uint8]]]]
-) -> tuple[NDArray[np.uint8], str]:
-    """Draw one training picture, half procedural and half real, and its words.
+@dataclass(frozen=True)
+class Drawn:
+    """One training picture (144, 256, 3) uint8 RGB, its lower-case words, and whether it is procedural."""
 
-    Returns (144, 256, 3) uint8 RGB and a lower-case caption.
+    picture_HWC: NDArray[np.uint8]
+    words: str
+    procedural: bool
+
+
+def draw_picture(rng: np.random.Generator, real: list[tuple[str, list[NDArray[np.uint8]]]]) -> Drawn:
+    """Draw one training picture, half procedural and half real.
+
+    Scenes are cut little and keep their hues, so that what their captions say is there to be seen.
     """
-    if not real or rng.uniform() < 0.5:
-        zoom = rng.uniform(1.0, 1.8)
+    procedural = not real or rng.uniform() < 0.5
+    if procedural:
+        zoom = rng.uniform(1.0, 1.25)
         size = (round(PICTURE_HEIGHT * zoom), round(PICTURE_WIDTH * zoom))
-        scene = render_clip(int(rng.integers(2**31)), 1, *size)
+        scene = render_clip(int(rng.integers(2**31)), 1, *size, objects=int(rng.integers(1, 4)))
         picture, words = _crop(scene.frames_FHWC[0], rng, 1.0), scene.caption
     else:
         words, frames = real[int(rng.integers(len(real)))]
         picture = _crop(frames[int(rng.integers(len(frames)))], rng, 1.0)
-    if rng.uniform() < 0.7:
-        picture = _recolour(picture, rng)
-    return picture, words
+    if rng.uniform() < (0.3 if procedural else 0.7):
+        picture = _recolour(picture, rng, hues=not procedural)
+    return Drawn(picture, words, procedural)

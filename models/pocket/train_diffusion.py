@@ -1,8 +1,9 @@
-"""Train UNet, ControlNet and text encoder together: `python -m models.pocket.train_diffusion --help`.
+"""Train UNet, ControlNets and text encoder together: `python -m models.pocket.train_diffusion --help`.
 
-Knows latents and words; refuses to know about pictures. The network predicts the clean latents (ADR 0003).
-Seeded per step, so a resumed run draws the same batches as long as the pool is the same; state is saved as
-safetensors outside the repository.
+Knows latents and words; refuses to know about pictures. The network predicts the clean latents (ADR 0003). Each
+batch is steered by both ControlNets, by one of them, or by none, so that each works alone and mixed. Seeded per step,
+so a resumed run draws the same batches as long as the pool is the same; state is saved as safetensors outside the
+repository. Probe: batches of shard 0, never trained on, the same at every look.
 
 Shape suffixes: N batch, C channels, L tokens, h, w latent height and width.
 """
@@ -12,53 +13,99 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 from transformers import CLIPTokenizer
 
 from models.pocket.checkpoint import Average, load_state, save_state
-from models.pocket.networks import Networks, balance_control, build_networks, build_scheduler, control_latents
+from models.pocket.networks import Networks, balance_control, build_networks, build_scheduler, soft_edge_blocks
 from models.pocket.pairs import STYLE_NAMES, Pairs, read_shards
 from models.pocket.styles import style_prompt
 from models.pocket.vocabulary import write_tokenizer
 
 _GENERIC = ("", "a video", "a scene", "a picture")
-_PHOTO_SHARE, _TEXT_DROP, _CONTROL_DROP, _PURE_NOISE = 0.10, 0.10, 0.05, 0.20
+_PHOTO_SHARE, _TEXT_DROP, _PURE_NOISE = 0.10, 0.10, 0.20
+
+
+@dataclass(frozen=True)
+class Steering:
+    """Which controls a batch gets; how often it is drawn; how much its loss weighs.
+
+    Without the colours of the tile much of the picture cannot be known, and its large error would drown what is to be
+    learnt about detail: it weighs less. `scenes`: share of draws that are procedural, whose words name the colours.
+    """
+
+    controls: tuple[str, ...]
+    share: float
+    weight: float
+    scenes: float
+
+
+STEERINGS: Mapping[str, Steering] = MappingProxyType(
+    {
+        "both": Steering(("controlnet_tile", "controlnet_softedge"), 0.42, 1.0, 0.5),
+        "tile": Steering(("controlnet_tile",), 0.20, 1.0, 0.5),
+        "softedge": Steering(("controlnet_softedge",), 0.33, 0.25, 0.85),
+        "none": Steering((), 0.05, 0.1, 0.85),
+    }
+)
 
 
 class Batch:
-    """One draw of training pairs, decided by its seed alone."""
+    """One draw of training pairs, decided by its seed alone (and `steering`, where it is given)."""
 
-    def __init__(self, pairs: Pairs, tokenizer: CLIPTokenizer, alphas_cumprod: Tensor, seed: int, size: int) -> None:
-        """Draw `size` crops of 128 px, or (every fifth time) half as many whole pictures."""
+    def __init__(
+        self,
+        pairs: Pairs,
+        tokenizer: CLIPTokenizer,
+        alphas_cumprod: Tensor,
+        seed: int,
+        size: int,
+        steering: str | None = None,
+    ) -> None:
+        """Draw `size` crops of 128 px, or (a fifth of the time; without tile, half) half as many whole pictures."""
         random = torch.Generator().manual_seed(seed)
 
         def below(limit: int, count: int) -> list[int]:
             values: list[int] = torch.randint(limit, (count,), generator=random).tolist()
             return values
 
+        shares = torch.tensor([s.share for s in STEERINGS.values()])
+        drawn = list(STEERINGS)[int(torch.multinomial(shares, 1, generator=random))]
+        self.steering = STEERINGS[steering or drawn]
+        coloured = "controlnet_tile" in self.steering.controls
         high, wide = pairs.source_NChw.shape[-2:]
-        if below(5, 1)[0] == 0:
+        if below(5 if coloured else 2, 1)[0] == 0:
             size, side = max(1, size // 2), (high, wide)
         else:
             side = (16, 16)
         rows = below(high - side[0] + 1, size)
         columns = below(wide - side[1] + 1, size)
-        luck = torch.rand(size, 3, generator=random)
+        luck = torch.rand(size, 4, generator=random)
+        kinds = [pairs.procedural_N.nonzero()[:, 0].tolist(), (~pairs.procedural_N).nonzero()[:, 0].tolist()]
+        styled = [name for name in STYLE_NAMES if name != "photo"]
         source, target, edges, prompts = [], [], [], []
-        for i, item in enumerate(below(len(pairs.words), size)):
+        for i in range(size):
+            kind = kinds[0 if luck[i, 3] < self.steering.scenes else 1] or kinds[0] or kinds[1]
+            item = kind[below(len(kind), 1)[0]]
             y, x = slice(rows[i], rows[i] + side[0]), slice(columns[i], columns[i] + side[1])
-            styled = [name for name in STYLE_NAMES if name != "photo"]
-            name = "photo" if luck[i, 0] < _PHOTO_SHARE else styled[below(len(styled), 1)[0]]
-            said = pairs.words[item] if below(10, 1)[0] < 6 else _GENERIC[below(len(_GENERIC), 1)[0]]
-            prompts.append("" if luck[i, 1] < _TEXT_DROP else style_prompt(name, said, below(4, 1)[0] % 3))
+            name = "photo" if luck[i, 0] < (_PHOTO_SHARE if coloured else 0.5) else styled[below(len(styled), 1)[0]]
+            said = below(10, 1)[0] < (6 if coloured else 9)
+            words = pairs.words[item] if said else _GENERIC[below(len(_GENERIC), 1)[0]]
+            prompts.append("" if luck[i, 1] < _TEXT_DROP else style_prompt(name, words, below(4, 1)[0] % 3))
             source.append(pairs.source_NChw[item, :, y, x])
             target.append(pairs.targets_NSChw[item, STYLE_NAMES.index(name), :, y, x])
             edges.append(pairs.edges_NHW[item, 8 * y.start : 8 * y.stop, 8 * x.start : 8 * x.stop])
-        keep = (luck[:, 2] >= _CONTROL_DROP).float()[:, None, None, None]
-        self.control_NChw = keep * control_latents(torch.stack(source).float(), torch.stack(edges).float() / 255)
+        self.controls = {
+            "controlnet_tile": torch.stack(source).float(),
+            "controlnet_softedge": soft_edge_blocks(torch.stack(edges).float() / 255),
+        }
         self.ids_NL = tokenizer(
             prompts,
             padding="max_length",
@@ -83,11 +130,16 @@ class Batch:
 
 
 def predict_x0(networks: Networks, batch: Batch) -> Tensor:
-    """Run text encoder, ControlNet and UNet: the clean latents (N, 16, h, w)."""
+    """Run text encoder, the batch's ControlNets and UNet: the clean latents (N, C, h, w)."""
     hidden_NLD = networks.text_encoder(batch.ids_NL).last_hidden_state
-    down, middle = networks.controlnet(
-        batch.noisy_NChw, batch.timesteps_N, hidden_NLD, batch.control_NChw, return_dict=False
-    )
+    down: list[Tensor] | None = None
+    middle: Tensor | None = None
+    for name in batch.steering.controls:
+        more, deep = networks.controlnets[name](
+            batch.noisy_NChw, batch.timesteps_N, hidden_NLD, batch.controls[name], return_dict=False
+        )
+        down = list(more) if down is None else [a + b for a, b in zip(down, more, strict=True)]
+        middle = deep if middle is None else middle + deep
     x0: Tensor = networks.unet(
         batch.noisy_NChw,
         batch.timesteps_N,
@@ -98,9 +150,11 @@ def predict_x0(networks: Networks, batch: Batch) -> Tensor:
     return x0
 
 
-def loss_of(networks: Networks, batch: Batch) -> Tensor:
-    """Mean square error of the predicted clean latents, in units of the picture (the transform is orthogonal)."""
-    return (predict_x0(networks, batch) - batch.x0_NChw).square().mean()
+def loss_of(networks: Networks, batch: Batch, half: bool = False) -> Tensor:
+    """Mean square error of the predicted clean latents; `half` runs the networks in bfloat16 where that is safe."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        x0 = predict_x0(networks, batch)
+    return (x0.float() - batch.x0_NChw).square().mean()
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -121,9 +175,15 @@ def train(args: argparse.Namespace) -> None:
         _, seconds = load_state(args.start_from, named, optimiser, average)
     alphas_cumprod = build_scheduler().alphas_cumprod
     held = read_shards(_shards(args.pool)[:1])
-    if not args.resume:
-        balance_control(networks.controlnet, Batch(held, tokenizer, alphas_cumprod, 0, 64).control_NChw)
-    probe = [Batch(held, tokenizer, alphas_cumprod, -1 - i, args.batch) for i in range(4)]
+    if not args.resume and args.start_from is None:
+        for name, control in Batch(held, tokenizer, alphas_cumprod, 0, 64).controls.items():
+            balance_control(networks.controlnets[name], control)
+    # Plain softmax attention: its backward pass is several times faster in bfloat16 than the fused one (torch 2.13).
+    networks.unet.set_attn_processor(AttnProcessor())
+    probe = {
+        name: [Batch(held, tokenizer, alphas_cumprod, -1 - i, args.batch, name) for i in range(3)]
+        for name in ("both", "tile", "softedge")
+    }
     pool, pairs = [], None
     started, running, first = time.monotonic(), 0.0, step
     last = min(args.steps, args.stop_at or args.steps)
@@ -136,7 +196,7 @@ def train(args: argparse.Namespace) -> None:
         for group in optimiser.param_groups:
             group["lr"] = args.lr * rate
         batch = Batch(pairs, tokenizer, alphas_cumprod, args.seed * 10**7 + step, args.batch)
-        loss = loss_of(networks, batch)
+        loss = batch.steering.weight * loss_of(networks, batch, args.bfloat16)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(list(named.values()), 1.0)
@@ -150,8 +210,9 @@ def train(args: argparse.Namespace) -> None:
         if step % args.save_every == 0 or step == last:
             save_state(args.out, named, optimiser, average, step, seconds + time.monotonic() - started)
             with torch.no_grad(), average.swapped(named):
-                value = sum(loss_of(networks, b).item() for b in probe) / len(probe)
-            print(f"step {step} probe of averaged weights {value:.4f}", flush=True)
+                values = {n: sum(loss_of(networks, b).item() for b in some) / len(some) for n, some in probe.items()}
+            shown = " ".join(f"{name} {value:.4f}" for name, value in values.items())
+            print(f"step {step} probe of averaged weights: {shown}", flush=True)
     save_state(args.out, named, optimiser, average, step, seconds + time.monotonic() - started)
 
 
@@ -163,12 +224,13 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--start-from", type=Path, default=None, help="run whose state is this run's beginning")
     parser.add_argument("--minutes", type=float, default=600.0)
-    parser.add_argument("--steps", type=int, default=4000, help="length of the learning-rate schedule")
+    parser.add_argument("--steps", type=int, default=8000, help="length of the learning-rate schedule")
     parser.add_argument("--stop-at", type=int, default=0, help="stop at this step of the schedule")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--warmup", type=int, default=150, help="steps of linear warm-up")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bfloat16", action="store_true", help="twice as fast where the CPU has AMX")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-every", type=int, default=200)
     train(parser.parse_args())
