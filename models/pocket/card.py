@@ -10,22 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_HEAD = """# pocket v0
+_HEAD = """# pocket v1
 
-A small text-to-image diffusion model with a ControlNet, made to restyle video frames on a CPU, so that every
+A small text-to-image diffusion model with two ControlNets, made to restyle video frames on a CPU, so that every
 effect of Steadyframe can be seen and measured without a download. Trained from nothing by the scripts in
 `models/pocket/`; no weights of others are contained.
 
-| part | class | size |
+| part | class | what |
 |---|---|---|
-| vae | `models.pocket.autoencoder.BlockAutoencoder` | 16 channels, factor 8, deterministic |
+| vae | `models.pocket.autoencoder.BlockAutoencoder` | lapped transform, 40 channels, factor 8, deterministic |
 | text_encoder, tokenizer | `CLIPTextModel`, `CLIPTokenizer` | 64 wide, 2 layers, 32 tokens, about 640 whole words |
-| unet | `UNet2DConditionModel` | 7.1 M parameters, predicts clean latents (`sample`) |
-| controlnet | `ControlNetModel` | 3.5 M parameters, control kind `latents+softedge` (80 channels at latent size) |
+| unet | `UNet2DConditionModel` | 8.7 M parameters, predicts clean latents (`sample`) |
+| controlnet_tile | `ControlNetModel`, no attention | 2.3 M, control kind `tile-latents`: the source's scaled latents, colours and all |
+| controlnet_softedge | `ControlNetModel`, no attention | 2.3 M, control kind `softedge-blocks`: 64 soft-edge pixels a latent |
 | scheduler | `DDIMScheduler` | scaled_linear 0.00085-0.012, trailing |
 
-Known styles: sketch, watercolor, night, autumn, neon, mosaic, oil, blueprint (templates in
-`models/pocket/styles.py`). Trained crops: 128 to 256 px. Meant for a long side of 256 px.
+Each ControlNet works alone or beside the other. Known styles: sketch, watercolor, night, autumn, neon, mosaic, oil,
+blueprint (templates in `models/pocket/styles.py`). Trained crops: 128 to 256 px. Meant for a long side of 256 px.
 """
 
 _DATA = """
@@ -53,8 +54,8 @@ frame is stored in the repository.
 _LIMITS = """
 ## Limits
 
-It knows its eight styles and plain photographs. Other words do little: content comes from the control, style from
-the style words. Without the control it paints only vague colours. Words it does not know are spelt out in pieces
+It knows its eight styles and plain photographs. Other words do little beside the tile control: content comes from the
+controls, style from the style words. Without a control it paints only vague colours. Words it does not know are spelt out in pieces
 and mostly ignored. It has seen few real pictures and is no source of truth about anybody or anything.
 """
 
@@ -68,14 +69,16 @@ def model_card(step: int, seconds: float, size: int, figures: Sequence[Mapping[s
     made = f"""
 ## Training
 
-{step} steps of 16 crops in {seconds / 60:.0f} minutes (wall clock) on a CPU of two cores that did other work beside it,
-AdamW, averaged weights (0.999) stored in half precision; {size / 1e6:.1f} MB. Why clean latents and not v: ADR 0003.
-Seeds are fixed; bits are not, since the number of threads may change over a resumed run. Commands:
+Diffusion networks: {step} steps of 16 crops in {seconds / 60:.0f} minutes (wall clock, other work beside it) on a CPU of two
+cores, in bfloat16 with float32 masters, AdamW, averaged weights (0.999) stored in half precision; {size / 1e6:.1f} MB in all.
+A batch is steered by both ControlNets (42 %), the tile (20 %), the soft edges (33 %) or nothing. Why clean latents and
+not v: ADR 0003; why a lapped transform and two controls: ADR 0005. Seeds are fixed; bits are not, since the number of
+threads may change over a resumed run. Commands (all resumable with `--resume`; pairs writes what is missing):
 
-    python -m models.pocket.train_autoencoder --out RUN/vae --clips CLIPS
-    python -m models.pocket.pairs --out RUN/pool --vae RUN/vae --clips CLIPS --shards 32 --count 100
-    python -m models.pocket.train_diffusion --out RUN/v0 --pool RUN/pool
-    python -m models.pocket.export --run RUN/v0 --vae RUN/vae --out models/pocket/weights
+    python -m models.pocket.train_autoencoder --out RUN/vae --clips CLIPS --channels 40
+    python -m models.pocket.pairs --out RUN/pool --vae RUN/vae --clips CLIPS --shards 40 --count 100
+    python -m models.pocket.train_diffusion --out RUN/v1 --pool RUN/pool --bfloat16
+    python -m models.pocket.export --run RUN/v1 --vae RUN/vae --out models/pocket/weights
 """
     return _HEAD + _DATA + made + _table(figures) + _LIMITS
 

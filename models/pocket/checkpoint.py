@@ -31,8 +31,7 @@ class Average:
     def update(self, named: Mapping[str, Tensor], step: int) -> None:
         """Blend in the parameters after step `step` (counted from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        for name, value in named.items():
-            self.values[name].lerp_(value, 1 - decay)
+        torch._foreach_lerp_([self.values[name] for name in named], list(named.values()), 1 - decay)
 
     @contextmanager
     def swapped(self, named: Mapping[str, Tensor]) -> Iterator[None]:

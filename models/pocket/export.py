@@ -21,7 +21,7 @@ import torch
 from models.pocket.autoencoder import BlockAutoencoder
 from models.pocket.card import model_card
 from models.pocket.checkpoint import load_average
-from models.pocket.networks import CONTROL_KIND, build_networks, build_scheduler
+from models.pocket.networks import CONTROLS, build_networks, build_scheduler
 from models.pocket.vocabulary import write_tokenizer
 
 
@@ -49,12 +49,12 @@ def write_folder(run: Path, vae: Path, folder: Path) -> tuple[int, float]:
     index = {
         "_class_name": "StableDiffusionControlNetPipeline",
         "_diffusers_version": diffusers.__version__,
-        "_control_kind": CONTROL_KIND,
+        "_control_kinds": {folder: kind for folder, (kind, _channels) in CONTROLS.items()},
         "vae": ["models.pocket.autoencoder", "BlockAutoencoder"],
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],
-        "controlnet": ["diffusers", "ControlNetModel"],
+        **{folder: ["diffusers", "ControlNetModel"] for folder in CONTROLS},
         "scheduler": ["diffusers", "DDIMScheduler"],
         "safety_checker": [None, None],
         "feature_extractor": [None, None],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from models.conditions import soft_edges
 from models.pocket.autoencoder import BlockAutoencoder
-from models.pocket.networks import control_latents
+from models.pocket.networks import CONTROLS, soft_edge_blocks
 from models.pocket.styles import STYLES, apply_style, style_prompt
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -38,7 +39,7 @@ class Pocket:
     text_encoder: CLIPTextModel
     tokenizer: CLIPTokenizer
     unet: UNet2DConditionModel
-    controlnet: ControlNetModel
+    controlnets: Mapping[str, ControlNetModel]
     scheduler: DDIMScheduler
 
     @classmethod
@@ -50,9 +51,21 @@ class Pocket:
             CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=kind),
             CLIPTokenizer.from_pretrained(folder / "tokenizer"),
             UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=kind),
-            ControlNetModel.from_pretrained(folder / "controlnet", torch_dtype=kind),
+            {name: ControlNetModel.from_pretrained(folder / name, torch_dtype=kind) for name in CONTROLS},
             DDIMScheduler.from_pretrained(folder / "scheduler"),
         )
+
+    def encode(self, frames_NHWC: NDArray[np.uint8]) -> Tensor:
+        """Return the scaled latents (N, C, h, w) of uint8 RGB frames (N, H, W, 3)."""
+        x = torch.from_numpy(frames_NHWC).permute(0, 3, 1, 2).float() / 127.5 - 1
+        scaled: Tensor = self.vae.encode(x).latent_dist.mean * self.vae.config.scaling_factor
+        return scaled
+
+    def decode(self, latents_NChw: Tensor) -> NDArray[np.uint8]:
+        """Return the frames (N, H, W, 3) uint8 RGB of scaled latents."""
+        pictures = self.vae.decode(latents_NChw / self.vae.config.scaling_factor).sample
+        pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
+        return np.asarray(pixels.numpy(), dtype=np.uint8)
 
     def encode_text(self, prompts: list[str]) -> Tensor:
         """Return (N, 32, 64) hidden states."""
@@ -69,44 +82,62 @@ class Pocket:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to sample. strength 1 starts from pure noise, less from the noised source (SDEdit)."""
+    """How to sample. strength 1 starts from pure noise, less from the noised source (SDEdit).
+
+    controls: which ControlNets steer, of `CONTROLS`.
+    """
 
     steps: int = 10
-    guidance_scale: float = 2.0
+    guidance_scale: float = 1.0
     strength: float = 1.0
     seed: int = 0
+    controls: tuple[str, ...] = tuple(CONTROLS)
+
+
+def predict(pocket: Pocket, latents: Tensor, t: Tensor, hidden: Tensor, controls: Mapping[str, Tensor]) -> Tensor:
+    """One call of the networks, ControlNets summed: the clean latents (N, C, h, w)."""
+    down: list[Tensor] | None = None
+    middle: Tensor | None = None
+    for name, control in controls.items():
+        more, deep = pocket.controlnets[name](latents, t, hidden, control, return_dict=False)
+        down = list(more) if down is None else [a + b for a, b in zip(down, more, strict=True)]
+        middle = deep if middle is None else middle + deep
+    x0: Tensor = pocket.unet(
+        latents, t, hidden, down_block_additional_residuals=down, mid_block_additional_residual=middle
+    ).sample
+    return x0
 
 
 @torch.no_grad()
-def restyle(pocket: Pocket, frames_NHWC: NDArray[np.uint8], prompt: str, settings: Settings) -> NDArray[np.uint8]:
-    """Restyle frames independently, all from the same noise.
+def restyle(
+    pocket: Pocket, frames_NHWC: NDArray[np.uint8], prompts: str | Sequence[str], settings: Settings
+) -> NDArray[np.uint8]:
+    """Restyle frames independently, all from the same noise; one prompt for all or one for each.
 
     Shapes: (N, H, W, 3) uint8 RGB, H and W multiples of 16 -> the same.
     """
-    vae, scheduler = pocket.vae, pocket.scheduler
-    x = torch.from_numpy(frames_NHWC).permute(0, 3, 1, 2).float() / 127.5 - 1
-    source = vae.encode(x).latent_dist.mean * vae.config.scaling_factor
-    control = control_latents(source, torch.from_numpy(soft_edges(frames_NHWC)))
-    count = len(source)
-    hidden = pocket.encode_text(["", prompt]).repeat_interleave(count, dim=0)
+    source, count = pocket.encode(frames_NHWC), len(frames_NHWC)
+    known = {
+        "controlnet_tile": source,
+        "controlnet_softedge": soft_edge_blocks(torch.from_numpy(soft_edges(frames_NHWC))),
+    }
+    controls = {name: known[name] for name in settings.controls}
+    hidden = pocket.encode_text([prompts] * count if isinstance(prompts, str) else list(prompts))
+    plain = pocket.encode_text([""] * count)
     random = torch.Generator().manual_seed(settings.seed)
     noise = torch.randn(source[:1].shape, generator=random).expand_as(source)
+    scheduler = pocket.scheduler
     scheduler.set_timesteps(settings.steps)
     first = settings.steps - max(1, round(settings.steps * settings.strength))
     timesteps = scheduler.timesteps[first:]
     latents = noise if first == 0 else scheduler.add_noise(source, noise, timesteps[:1].expand(count))
     for t in timesteps:
-        both = torch.cat([latents, latents])
-        down, middle = pocket.controlnet(both, t, hidden, torch.cat([control, control]), return_dict=False)
-        v = pocket.unet(
-            both, t, hidden, down_block_additional_residuals=down, mid_block_additional_residual=middle
-        ).sample
-        plain, worded = v.chunk(2)
-        v = plain + settings.guidance_scale * (worded - plain)
-        latents = scheduler.step(v, t, latents).prev_sample
-    pictures = vae.decode(latents / vae.config.scaling_factor).sample
-    pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1)
-    return np.asarray(pixels.numpy(), dtype=np.uint8)
+        x0 = predict(pocket, latents, t, hidden, controls)
+        if settings.guidance_scale != 1.0:
+            free = predict(pocket, latents, t, plain, controls)
+            x0 = free + settings.guidance_scale * (x0 - free)
+        latents = scheduler.step(x0, t, latents).prev_sample
+    return pocket.decode(latents)
 
 
 def read_frames(clip: Path, indices: list[int], long_side: int = 256) -> NDArray[np.uint8]:
@@ -142,19 +173,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("--controls", nargs="*", default=list(CONTROLS), choices=list(CONTROLS))
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     pocket = Pocket.load(args.weights)
     frames = read_frames(args.clip, args.frames)
-    x = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
-        rebuilt = ((pocket.vae(x).sample.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+        rebuilt = pocket.decode(pocket.encode(frames))
     figures = {"vae": round(psnr(rebuilt, frames), 2)}
     columns = [np.vstack([frames[0], rebuilt[0]])]
     for name in [*STYLES, "photo"]:
         wanted = np.stack([apply_style(name, frame) for frame in frames])
-        settings = Settings(args.steps, args.guidance, args.strength)
+        settings = Settings(args.steps, args.guidance, args.strength, controls=tuple(args.controls))
         got = restyle(pocket, frames, style_prompt(name, args.words), settings)
         figures[name] = round(psnr(got, wanted), 2)
         columns.append(np.vstack([wanted[0], got[0]]))

@@ -75,7 +75,8 @@ def train(model: BlockAutoencoder, pictures_NCHW: Tensor, args: argparse.Namespa
     model.encoder.requires_grad_(not settled)
     probe = pictures_NCHW[:_PROBE].float() / 127.5 - 1
     started = time.monotonic()
-    while step < args.steps:
+    last_step = min(args.steps, args.stop_at or args.steps)
+    while step < last_step:
         if step == joint and not settled:
             with average.swapped(named):
                 best = {name: value.detach().clone() for name, value in named.items()}
@@ -101,7 +102,7 @@ def train(model: BlockAutoencoder, pictures_NCHW: Tensor, args: argparse.Namespa
         optimiser.step()
         step += 1
         average.update(named, step - first)
-        if step % args.save_every == 0 or step == args.steps:
+        if step % args.save_every == 0 or step == last_step:
             spent = seconds + time.monotonic() - started
             save_state(args.out, named, optimiser, average, step, spent)
             with torch.no_grad(), average.swapped(named):
@@ -116,8 +117,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the vae; outside the repository")
     parser.add_argument("--clips", type=Path, default=None, help="folder of the CC BY clips; none: scenes only")
     parser.add_argument("--resume", action="store_true", help="go on from the state found in --out")
-    parser.add_argument("--channels", type=int, default=32, help="latent channels")
+    parser.add_argument("--channels", type=int, default=40, help="latent channels")
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--stop-at", type=int, default=0, help="stop at this step of the schedule")
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--pictures", type=int, default=600)
     parser.add_argument("--threads", type=int, default=2)

@@ -11,6 +11,7 @@ Shape suffixes: N batch, C channels, L tokens, h, w latent height and width.
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import time
 from collections.abc import Mapping
@@ -131,17 +132,19 @@ class Batch:
 
 def predict_x0(networks: Networks, batch: Batch) -> Tensor:
     """Run text encoder, the batch's ControlNets and UNet: the clean latents (N, C, h, w)."""
+    kind = networks.unet.dtype
+    noisy_NChw = batch.noisy_NChw.to(kind)
     hidden_NLD = networks.text_encoder(batch.ids_NL).last_hidden_state
     down: list[Tensor] | None = None
     middle: Tensor | None = None
     for name in batch.steering.controls:
         more, deep = networks.controlnets[name](
-            batch.noisy_NChw, batch.timesteps_N, hidden_NLD, batch.controls[name], return_dict=False
+            noisy_NChw, batch.timesteps_N, hidden_NLD, batch.controls[name].to(kind), return_dict=False
         )
         down = list(more) if down is None else [a + b for a, b in zip(down, more, strict=True)]
         middle = deep if middle is None else middle + deep
     x0: Tensor = networks.unet(
-        batch.noisy_NChw,
+        noisy_NChw,
         batch.timesteps_N,
         hidden_NLD,
         down_block_additional_residuals=down,
@@ -150,11 +153,36 @@ def predict_x0(networks: Networks, batch: Batch) -> Tensor:
     return x0
 
 
-def loss_of(networks: Networks, batch: Batch, half: bool = False) -> Tensor:
-    """Mean square error of the predicted clean latents; `half` runs the networks in bfloat16 where that is safe."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        x0 = predict_x0(networks, batch)
-    return (x0.float() - batch.x0_NChw).square().mean()
+def loss_of(networks: Networks, batch: Batch) -> Tensor:
+    """Mean square error of the predicted clean latents, in the networks' own arithmetic up to the last step."""
+    return (predict_x0(networks, batch).float() - batch.x0_NChw).square().mean()
+
+
+class HalfCopy:
+    """The networks in bfloat16 for the forward and backward pass; the float32 ones keep the truth.
+
+    Where a CPU multiplies bfloat16 matrices (AMX) a step takes half as long. Autocast would convert the weights anew
+    at every use, which eats most of the gain.
+    """
+
+    def __init__(self, networks: Networks) -> None:
+        """Copy `networks`; `pull` and `push` keep the copies together."""
+        self.networks = copy.deepcopy(networks)
+        for module in self.networks.modules().values():
+            module.to(torch.bfloat16)
+        self.truth = [p for m in networks.modules().values() for p in m.parameters()]
+        self.copies = [p for m in self.networks.modules().values() for p in m.parameters()]
+
+    @torch.no_grad()
+    def pull(self) -> None:
+        """Take over the weights."""
+        torch._foreach_copy_(self.copies, self.truth)
+
+    def push(self) -> None:
+        """Hand the gradients over and forget them here."""
+        for own, half in zip(self.truth, self.copies, strict=True):
+            own.grad = None if half.grad is None else half.grad.float()
+            half.grad = None
 
 
 def _shards(folder: Path) -> list[Path]:
@@ -168,7 +196,7 @@ def train(args: argparse.Namespace) -> None:
     tokenizer = CLIPTokenizer.from_pretrained(args.out / "tokenizer")
     networks = build_networks(vocabulary_size, args.seed)
     named = {f"{n}.{p}": v for n, m in networks.modules().items() for p, v in m.named_parameters()}
-    optimiser = torch.optim.AdamW(named.values(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99))
+    optimiser = torch.optim.AdamW(named.values(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
     average = Average(named, 0.999)
     step, seconds = load_state(args.out, named, optimiser, average) if args.resume else (0, 0.0)
     if args.start_from is not None and not args.resume:
@@ -180,6 +208,7 @@ def train(args: argparse.Namespace) -> None:
             balance_control(networks.controlnets[name], control)
     # Plain softmax attention: its backward pass is several times faster in bfloat16 than the fused one (torch 2.13).
     networks.unet.set_attn_processor(AttnProcessor())
+    half = HalfCopy(networks) if args.bfloat16 else None
     probe = {
         name: [Batch(held, tokenizer, alphas_cumprod, -1 - i, args.batch, name) for i in range(3)]
         for name in ("both", "tile", "softedge")
@@ -196,9 +225,13 @@ def train(args: argparse.Namespace) -> None:
         for group in optimiser.param_groups:
             group["lr"] = args.lr * rate
         batch = Batch(pairs, tokenizer, alphas_cumprod, args.seed * 10**7 + step, args.batch)
-        loss = batch.steering.weight * loss_of(networks, batch, args.bfloat16)
         optimiser.zero_grad(set_to_none=True)
+        if half is not None:
+            half.pull()
+        loss = batch.steering.weight * loss_of(half.networks if half is not None else networks, batch)
         torch.autograd.backward(loss)
+        if half is not None:
+            half.push()
         torch.nn.utils.clip_grad_norm_(list(named.values()), 1.0)
         optimiser.step()
         step += 1

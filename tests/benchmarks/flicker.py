@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,16 @@ COLUMNS = {
 }
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(
+    rows: Sequence[Mapping[str, Any]],
+    arms: Iterable[str] = ("source", "filter", "control", "post", "result"),
+    columns: Mapping[str, str] = COLUMNS,
+) -> str:
     """Markdown: per clip and arm, Pixel-MSE and the four figures; `-` where a figure does not exist."""
-    lines = ["| clip | style | arm | " + " | ".join(COLUMNS.values()) + " |", "|---" * (3 + len(COLUMNS)) + "|"]
+    lines = ["| clip | style | arm | " + " | ".join(columns.values()) + " |", "|---" * (3 + len(columns)) + "|"]
     for row in rows:
-        for arm in ("source", "filter", "control", "post", "result"):
-            cells = [row.get(arm, {}).get(name) for name in COLUMNS]
+        for arm in arms:
+            cells = [row.get(arm, {}).get(name) for name in columns]
             shown = " | ".join("-" if c is None else f"{c:.3f}" for c in cells)
             lines.append(f"| {row['clip']} | {row['style']} | {arm} | {shown} |")
     return "\n".join(lines)

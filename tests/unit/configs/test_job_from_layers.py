@@ -44,7 +44,7 @@ def test_groups_merge_and_lists_replace(tmp_path: Path) -> None:
     job = build_job("pocket", config)
     assert (job.model.dtype, job.model.controls[0].kind, job.attention.pattern) == (
         "bfloat16",
-        "latents+softedge",
+        "tile-latents",
         ("0",),
     )
 
@@ -115,7 +115,7 @@ def test_every_short_key_is_a_key_of_the_job() -> None:
 
 def test_a_list_item_is_set_by_its_place_and_leaves_the_preset_alone() -> None:
     job = build_job("pocket", None, ["model.controls.0.scale=0.5"], PROMPT)
-    assert (job.model.controls[0].scale, job.model.controls[0].kind) == (0.5, "latents+softedge")
+    assert (job.model.controls[0].scale, job.model.controls[0].kind) == (0.5, "tile-latents")
     assert build_job("pocket", None, (), PROMPT).model.controls[0].scale == 1.0
 
 

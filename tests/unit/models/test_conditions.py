@@ -25,21 +25,20 @@ def test_tile_is_the_colours_and_blur_keeps_their_mean(frames: np.ndarray) -> No
     assert soft.mean() == pytest.approx(tile(frames).mean(), abs=0.02)
 
 
-def test_latents_and_soft_edges_stand_side_by_side(frames: np.ndarray) -> None:
-    latents = torch.randn(2, 16, 2, 3)
-    control = prepare_control("latents+softedge", frames, latents, 8)
-    assert control.shape == (2, 80, 2, 3)
-    assert torch.equal(control[:, :16], latents)
-    edges = torch.nn.functional.pixel_shuffle(control[:, 16:], 8)[:, 0]
+def test_soft_edge_blocks_are_the_edges_laid_out_as_channels(frames: np.ndarray) -> None:
+    control = prepare_control("softedge-blocks", frames, torch.zeros(2, 16, 2, 3), 8)
+    assert control.shape == (2, 64, 2, 3)
+    edges = torch.nn.functional.pixel_shuffle(control, 8)[:, 0]
     np.testing.assert_array_equal(edges.numpy(), soft_edges(frames))
 
 
 def test_pocket_was_trained_on_the_same_layout(frames: np.ndarray) -> None:
-    from models.pocket.networks import control_latents
+    from models.pocket.networks import soft_edge_blocks
 
     latents = torch.randn(2, 16, 2, 3)
-    theirs = control_latents(latents, torch.from_numpy(soft_edges(frames)))
-    assert torch.equal(prepare_control("latents+softedge", frames, latents, 8), theirs)
+    theirs = soft_edge_blocks(torch.from_numpy(soft_edges(frames)))
+    assert torch.equal(prepare_control("softedge-blocks", frames, latents, 8), theirs)
+    assert torch.equal(prepare_control("tile-latents", frames, latents, 8), latents)
 
 
 def test_picture_controls_are_rgb_at_pixel_size(frames: np.ndarray) -> None:

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import CLIPTokenizer
 
-from models.pocket.autoencoder import BlockAutoencoder
+from models.pocket.autoencoder import BlockAutoencoder, fit_blocks
 from models.pocket.checkpoint import load_average
+from models.pocket.networks import CONTROLS, LATENT_CHANNELS, build_scheduler
 from models.pocket.pairs import STYLE_NAMES, read_shards, write_shard
 from models.pocket.sample import WEIGHTS
-from models.pocket.train_diffusion import train
+from models.pocket.train_autoencoder import train as train_autoencoder
+from models.pocket.train_autoencoder import training_pictures
+from models.pocket.train_diffusion import STEERINGS, Batch, train
+from models.pocket.vocabulary import write_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +35,7 @@ def _run(out: Path, pool: Path, stop_at: int, resume: bool = False) -> None:
         argparse.Namespace(
             out=out, pool=pool, resume=resume, minutes=5.0, steps=3, stop_at=stop_at, batch=1, lr=1e-3,
             seed=0, threads=1, save_every=10,
-            warmup=2, start_from=None,
+            warmup=2, start_from=None, bfloat16=False,
         )
     )  # fmt: skip
 
@@ -38,9 +43,9 @@ def _run(out: Path, pool: Path, stop_at: int, resume: bool = False) -> None:
 def test_a_shard_holds_every_style_of_every_picture(pool: Path) -> None:
     """Scaled latents of about unit size, words for each picture."""
     pairs = read_shards(sorted(pool.iterdir()))
-    assert pairs.targets_NSChw.shape == (4, len(STYLE_NAMES), 16, 18, 32)
+    assert pairs.targets_NSChw.shape == (4, len(STYLE_NAMES), LATENT_CHANNELS, 18, 32)
     assert pairs.edges_NHW.shape == (4, 144, 256)
-    assert len(pairs.words) == 4
+    assert len(pairs.words) == len(pairs.procedural_N) == 4
     photo = pairs.targets_NSChw[:, STYLE_NAMES.index("photo")]
     torch.testing.assert_close(photo, pairs.source_NChw)
 
@@ -56,3 +61,52 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path, pool: Path) -> None
     resumed, same, _ = load_average(tmp_path / "stopped")
     assert step == same == 2
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_batches_are_decided_by_their_seed_and_meet_every_steering(pool: Path, tmp_path: Path) -> None:
+    """The same seed draws the same batch; over seeds both controls, each alone, and none come up."""
+    pairs = read_shards(sorted(pool.iterdir()))
+    write_tokenizer(tmp_path)
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
+    alphas_cumprod = build_scheduler().alphas_cumprod
+    one, same = (Batch(pairs, tokenizer, alphas_cumprod, 5, 4) for _ in range(2))
+    assert torch.equal(one.noisy_NChw, same.noisy_NChw)
+    assert torch.equal(one.ids_NL, same.ids_NL)
+    drawn = [Batch(pairs, tokenizer, alphas_cumprod, seed, 1).steering for seed in range(120)]
+    assert all(steering in drawn for steering in STEERINGS.values())
+    for batch in (one, Batch(pairs, tokenizer, alphas_cumprod, 6, 4, "softedge")):
+        assert {name: control.shape[1] for name, control in batch.controls.items()} == {
+            name: channels for name, (_kind, channels) in CONTROLS.items()
+        }
+
+
+def test_the_autoencoder_resumes_to_the_same_bits_and_keeps_its_space(tmp_path: Path) -> None:
+    """Nine steps at once, or a stop on each side of the settling; after it the encoder never moves."""
+    pictures = training_pictures(20, 0, None)
+
+    def run(out: Path, steps: int, resume: bool) -> BlockAutoencoder:
+        model = (
+            BlockAutoencoder.from_pretrained(out)
+            if resume
+            else BlockAutoencoder(latent_channels=6, block_out_channels=(4, 4, 8, 8), kernel_size=16)
+        )
+        if not resume:
+            torch.manual_seed(0)
+            for parameter in model.parameters():
+                torch.nn.init.normal_(parameter, std=0.05)
+            fit_blocks(model, pictures.float() / 127.5 - 1)
+        train_autoencoder(
+            model, pictures, argparse.Namespace(out=out, steps=9, stop_at=steps, resume=resume, seed=0, save_every=100)
+        )
+        return BlockAutoencoder.from_pretrained(out)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    straight = run(tmp_path / "straight", 9, False)
+    run(tmp_path / "stopped", 4, False)
+    settled = run(tmp_path / "stopped", 7, True)
+    resumed = run(tmp_path / "stopped", 9, True)
+    torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), resumed.parameters(), strict=True))
+    assert torch.equal(settled.encoder.weight, resumed.encoder.weight)
+    assert torch.equal(resumed.encoder.weight, resumed.encoder.weight.half().float())
