@@ -71,8 +71,8 @@ def model_card(step: int, seconds: float, size: int, figures: Sequence[Mapping[s
 
 Diffusion networks: {step} steps of 16 crops in {seconds / 60:.0f} minutes (wall clock, other work beside it) on a CPU of two
 cores, in bfloat16 with float32 masters, AdamW, averaged weights (0.999) stored in half precision; {size / 1e6:.1f} MB in all.
-A batch is steered by both ControlNets (42 %), the tile (20 %), the soft edges (33 %) or nothing. Why clean latents and
-not v: ADR 0003; why a lapped transform and two controls: ADR 0005. Seeds are fixed; bits are not, since the number of
+A batch is steered by both ControlNets (48 %), the tile (20 %), the soft edges (28 %) or nothing. The first weights answer
+with the tile itself. Why clean latents and not v: ADR 0003; why that start, a lapped transform and two controls: ADR 0005. Seeds are fixed; bits are not, since the number of
 threads may change over a resumed run. Commands (all resumable with `--resume`; pairs writes what is missing):
 
     python -m models.pocket.train_autoencoder --out RUN/vae --clips CLIPS --channels 40

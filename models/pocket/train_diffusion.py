@@ -25,7 +25,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from models.pocket.checkpoint import Average, load_state, save_state
-from models.pocket.networks import Networks, balance_control, build_networks, build_scheduler, soft_edge_blocks
+from models.pocket.networks import Networks, begin_as_identity, build_networks, build_scheduler, soft_edge_blocks
 from models.pocket.pairs import STYLE_NAMES, Pairs, read_shards
 from models.pocket.styles import style_prompt
 from models.pocket.vocabulary import write_tokenizer
@@ -50,10 +50,10 @@ class Steering:
 
 STEERINGS: Mapping[str, Steering] = MappingProxyType(
     {
-        "both": Steering(("controlnet_tile", "controlnet_softedge"), 0.42, 1.0, 0.5),
+        "both": Steering(("controlnet_tile", "controlnet_softedge"), 0.48, 1.0, 0.5),
         "tile": Steering(("controlnet_tile",), 0.20, 1.0, 0.5),
-        "softedge": Steering(("controlnet_softedge",), 0.33, 0.25, 0.85),
-        "none": Steering((), 0.05, 0.1, 0.85),
+        "softedge": Steering(("controlnet_softedge",), 0.28, 0.25, 0.85),
+        "none": Steering((), 0.04, 0.1, 0.85),
     }
 )
 
@@ -204,8 +204,7 @@ def train(args: argparse.Namespace) -> None:
     alphas_cumprod = build_scheduler().alphas_cumprod
     held = read_shards(_shards(args.pool)[:1])
     if not args.resume and args.start_from is None:
-        for name, control in Batch(held, tokenizer, alphas_cumprod, 0, 64).controls.items():
-            balance_control(networks.controlnets[name], control)
+        begin_as_identity(networks, held.source_NChw[:32].float())
     # Plain softmax attention: its backward pass is several times faster in bfloat16 than the fused one (torch 2.13).
     networks.unet.set_attn_processor(AttnProcessor())
     half = HalfCopy(networks) if args.bfloat16 else None

@@ -11,7 +11,15 @@ from transformers import CLIPTokenizer
 
 from models.pocket.autoencoder import BlockAutoencoder, fit_blocks
 from models.pocket.checkpoint import load_average
-from models.pocket.networks import CONTROLS, LATENT_CHANNELS, build_scheduler
+from models.pocket.networks import (
+    CONTROLS,
+    LATENT_CHANNELS,
+    TEXT_WIDTH,
+    Networks,
+    begin_as_identity,
+    build_networks,
+    build_scheduler,
+)
 from models.pocket.pairs import STYLE_NAMES, read_shards, write_shard
 from models.pocket.sample import WEIGHTS
 from models.pocket.train_autoencoder import train as train_autoencoder
@@ -78,6 +86,30 @@ def test_batches_are_decided_by_their_seed_and_meet_every_steering(pool: Path, t
         assert {name: control.shape[1] for name, control in batch.controls.items()} == {
             name: channels for name, (_kind, channels) in CONTROLS.items()
         }
+
+
+def test_untrained_networks_answer_with_the_tile(pool: Path) -> None:
+    """The first weights hand the source through, whatever the noise; without that start they know nothing of it."""
+    source = read_shards(sorted(pool.iterdir())).source_NChw.float()
+    alphas_cumprod = build_scheduler().alphas_cumprod
+
+    def error(networks: Networks, timestep: int) -> float:
+        alpha = alphas_cumprod[timestep]
+        noisy = alpha.sqrt() * source + (1 - alpha).sqrt() * torch.randn(source.shape)
+        tile = networks.controlnets["controlnet_tile"]
+        time, words = torch.full((len(source),), timestep), torch.randn(len(source), 4, TEXT_WIDTH)
+        with torch.no_grad():
+            down, middle = tile(noisy, time, words, source, return_dict=False)
+            got = networks.unet(
+                noisy, time, words, down_block_additional_residuals=down, mid_block_additional_residual=middle
+            ).sample
+        return float((got - source).square().mean() / source.square().mean())
+
+    torch.manual_seed(0)
+    networks = build_networks(300, 0)
+    assert error(networks, 500) > 0.5
+    begin_as_identity(networks, source)
+    assert max(error(networks, 999), error(networks, 100)) < 0.03
 
 
 def test_the_autoencoder_resumes_to_the_same_bits_and_keeps_its_space(tmp_path: Path) -> None:
