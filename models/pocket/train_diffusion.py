@@ -170,8 +170,8 @@ class HalfCopy:
         self.networks = copy.deepcopy(networks)
         for module in self.networks.modules().values():
             module.to(torch.bfloat16)
-        self.truth = [p for m in networks.modules().values() for p in m.parameters()]
-        self.copies = [p for m in self.networks.modules().values() for p in m.parameters()]
+        self.truth: list[Tensor] = [p for m in networks.modules().values() for p in m.parameters()]
+        self.copies: list[Tensor] = [p for m in self.networks.modules().values() for p in m.parameters()]
 
     @torch.no_grad()
     def pull(self) -> None:
