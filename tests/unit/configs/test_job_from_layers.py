@@ -158,7 +158,7 @@ def test_each_problem_of_a_file_is_a_line_with_name_rule_value_and_place(tmp_pat
             "start=inverte",
             "start must be one of noise, noised, inverted, got 'inverte'; did you mean inverted? (--set start)",
         ),
-        ("model.controls.4.kind=tile", "model.controls.4.kind: '4' is no place in a list of 1"),
+        ("model.controls.4.kind=tile", "model.controls.4.kind: '4' is no place in a list of 2"),
         ("seed=[", "--set seed: '[' is not a YAML value"),
         ("seed", "--set needs key=value, got 'seed'"),
         ("=3", "--set needs key=value, got '=3'"),
