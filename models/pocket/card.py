@@ -79,6 +79,9 @@ threads may change over a resumed run. Commands (all resumable with `--resume`; 
     python -m models.pocket.pairs --out RUN/pool --vae RUN/vae --clips CLIPS --shards 40 --count 100
     python -m models.pocket.train_diffusion --out RUN/v1 --pool RUN/pool --bfloat16
     python -m models.pocket.export --run RUN/v1 --vae RUN/vae --out models/pocket/weights
+
+To go on from the shipped weights: `train_diffusion --start-from models/pocket/weights` (its pool may be drawn with the
+shipped `vae`, whose encoder never moved). The losses were still falling when this run ended.
 """
     return _HEAD + _DATA + made + _table(figures) + _LIMITS
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from diffusers.models.attention_processor import AttnProcessor
@@ -200,7 +201,10 @@ def train(args: argparse.Namespace) -> None:
     average = Average(named, 0.999)
     step, seconds = load_state(args.out, named, optimiser, average) if args.resume else (0, 0.0)
     if args.start_from is not None and not args.resume:
-        _, seconds = load_state(args.start_from, named, optimiser, average)
+        for name, module in networks.modules().items():
+            opened: Any = type(module)
+            module.load_state_dict(opened.from_pretrained(args.start_from / name).state_dict())
+        average = Average(named, 0.999)
     alphas_cumprod = build_scheduler().alphas_cumprod
     held = read_shards(_shards(args.pool)[:1])
     if not args.resume and args.start_from is None:
@@ -254,7 +258,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder, outside the repository")
     parser.add_argument("--pool", type=Path, required=True, help="folder of shards (models.pocket.pairs)")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--start-from", type=Path, default=None, help="run whose state is this run's beginning")
+    parser.add_argument("--start-from", type=Path, default=None, help="begin with these exported weights")
     parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--steps", type=int, default=8000, help="length of the learning-rate schedule")
     parser.add_argument("--stop-at", type=int, default=0, help="stop at this step of the schedule")
