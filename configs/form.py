@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from configs.job import RestyleJob
-from configs.job_errors import dotted
+from configs.keys import dotted
 from configs.overrides import build_job, parse_set
 
 StyleName = Literal["watercolor", "sketch", "night", "autumn", "neon", "mosaic", "oil", "blueprint", "none"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from configs.keys import Loc, all_keys, keys_at
+from configs.keys import Loc, all_keys, dotted, keys_at
 from configs.presets import nearest
 
 _KINDS = {
@@ -29,11 +29,6 @@ _BOUNDS = {
     "less_than": ("<", "lt"),
 }
 _SHOWN = 80
-
-
-def dotted(path: Loc) -> str:
-    """Return ('deflicker', 'steps', 0) as 'deflicker.steps.0'."""
-    return ".".join(str(part) for part in path)
 
 
 def origin_of(path: Loc, origins: Mapping[Loc, str]) -> str:

@@ -30,6 +30,11 @@ def keys_at(model: type[BaseModel], path: Loc) -> tuple[str, ...]:
     return tuple(here.model_fields) if isinstance(here, type) and issubclass(here, BaseModel) else ()
 
 
+def dotted(path: Loc) -> str:
+    """Return ('deflicker', 'steps', 0) as 'deflicker.steps.0'."""
+    return ".".join(str(part) for part in path)
+
+
 def all_keys(model: type[BaseModel], prefix: str = "") -> tuple[str, ...]:
     """Return every dotted key of a model that is not inside a list."""
     names: list[str] = []

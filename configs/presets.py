@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from configs.errors import ConfigError
+from configs.layers import Layers
 
 DEFAULT_PRESET = "pocket"
 _STYLES_FILE = "styles"
@@ -51,10 +52,10 @@ def load_preset(name: str, folder: Traversable | None = None) -> dict[str, Any]:
     Groups of keys merge, lists replace lists whole. Errors: ConfigError for a name that does not exist, here or
     behind an `extends`, and for presets that extend each other in a circle.
     """
-    job: dict[str, Any] = {}
+    layers = Layers()
     for content in reversed(_lineage(name, folder)):
-        job = _laid_over(job, content.get("job", {}))
-    return job
+        layers.merge(content.get("job", {}), {}, f"preset {name}")
+    return layers.values
 
 
 def preset_about(name: str, folder: Traversable | None = None) -> str:
@@ -111,16 +112,6 @@ def _lineage(name: str, folder: Traversable | None) -> list[dict[str, Any]]:
         path.append(base)
         if base in path[:-1]:
             raise ConfigError(f"preset {base!r} extends itself ({' -> '.join(path)}); take one `extends` out")
-
-
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        if isinstance(value, dict):
-            beneath = merged.get(key)
-            value = _laid_over(beneath if isinstance(beneath, dict) else {}, value)
-        merged[key] = value
-    return merged
 
 
 def _home(folder: Traversable | None) -> Traversable:

@@ -72,14 +72,14 @@ def _measure(run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot],
             for start in range(shot.first, shot.stop, CHUNK):
                 for number, source in enumerate(reader.read(start, min(start + CHUNK, shot.stop)), start - shot.first):
                     frames = {name: next(clip) for name, clip in clips.items()}
-                    steady = {"filter": apply_style(style, source)} if style else {}
+                    judge = Judge(source) if style and number % JUDGE_EVERY == 0 else None
+                    steady = {"filter": judge.pictures[style] if judge else apply_style(style, source)} if style else {}
                     meter.add(source, **frames, **steady)
                     for name, frame in {"source": source, **frames, **steady}.items():
                         sums[name].sharpness.append(sharpness(frame))
                         if style and name not in ("source", "filter"):
                             sums[name].fidelity.append(psnr(frame, steady["filter"]))
-                    if style and number % JUDGE_EVERY == 0:
-                        judge = Judge(source)
+                    if judge is not None:
                         for name, frame in {**frames, **steady}.items():
                             sums[name].verdicts.append(judge(frame, style))
                     done += 1
@@ -90,7 +90,7 @@ def _measure(run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot],
     for name, row in figures.items():
         row.update(_judged(sums[name].verdicts, style))
     judge_facts = {"version": JUDGE_VERSION, "every": JUDGE_EVERY} if style else None
-    return {"judge": judge_facts, "figures": _plain(figures), "curves": _plain(meter.pairs)}
+    return {"judge": judge_facts, "figures": plain(figures), "curves": plain(meter.pairs)}
 
 
 def _figures(
@@ -137,12 +137,12 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null."""
+def plain(value: Any) -> Any:
+    """Figures as JSON can hold them: no NaN and no infinity, which become null."""
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return value

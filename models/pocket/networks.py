@@ -54,6 +54,31 @@ def soft_edge_blocks(edges_NHW: Tensor) -> Tensor:
     return functional.pixel_unshuffle(edges_NHW[:, None], FACTOR)
 
 
+def steered(
+    unet: UNet2DConditionModel,
+    controlnets: Mapping[str, ControlNetModel],
+    noisy_NChw: Tensor,
+    timesteps: Tensor,
+    hidden_NLD: Tensor,
+    controls: Mapping[str, Tensor],
+) -> Tensor:
+    """One call of the UNet under the ControlNets that `controls` names, summed: the clean latents (N, C, h, w)."""
+    down: list[Tensor] | None = None
+    middle: Tensor | None = None
+    for name, control in controls.items():
+        more, deep = controlnets[name](noisy_NChw, timesteps, hidden_NLD, control, return_dict=False)
+        down = list(more) if down is None else [a + b for a, b in zip(down, more, strict=True)]
+        middle = deep if middle is None else middle + deep
+    x0: Tensor = unet(
+        noisy_NChw,
+        timesteps,
+        hidden_NLD,
+        down_block_additional_residuals=down,
+        mid_block_additional_residual=middle,
+    ).sample
+    return x0
+
+
 @torch.no_grad()
 def begin_as_identity(networks: Networks, tile_NChw: Tensor) -> None:
     """Set the first weights so that a network steered by the tile alone answers with the tile: an unstyled picture.
@@ -104,8 +129,7 @@ def begin_as_identity(networks: Networks, tile_NChw: Tensor) -> None:
     noise = torch.randn(tile_NChw.shape, generator=torch.Generator().manual_seed(0))
     hidden_NLD = torch.zeros(len(noise), 1, TEXT_WIDTH)
     time = torch.full((len(noise),), 500)
-    down, deep = tile(noise, time, hidden_NLD, tile_NChw, return_dict=False)
-    got = unet(noise, time, hidden_NLD, down_block_additional_residuals=down, mid_block_additional_residual=deep).sample
+    got = steered(unet, networks.controlnets, noise, time, hidden_NLD, {"controlnet_tile": tile_NChw})
     unet.conv_out.weight.mul_((got * tile_NChw).sum() / got.square().sum())
 
 

@@ -25,7 +25,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from models.conditions import soft_edges
 from models.pocket.autoencoder import BlockAutoencoder
-from models.pocket.networks import CONTROLS, soft_edge_blocks
+from models.pocket.networks import CONTROLS, soft_edge_blocks, steered
 from models.pocket.styles import STYLES, apply_style, style_prompt
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -94,20 +94,6 @@ class Settings:
     controls: tuple[str, ...] = tuple(CONTROLS)
 
 
-def predict(pocket: Pocket, latents: Tensor, t: Tensor, hidden: Tensor, controls: Mapping[str, Tensor]) -> Tensor:
-    """One call of the networks, ControlNets summed: the clean latents (N, C, h, w)."""
-    down: list[Tensor] | None = None
-    middle: Tensor | None = None
-    for name, control in controls.items():
-        more, deep = pocket.controlnets[name](latents, t, hidden, control, return_dict=False)
-        down = list(more) if down is None else [a + b for a, b in zip(down, more, strict=True)]
-        middle = deep if middle is None else middle + deep
-    x0: Tensor = pocket.unet(
-        latents, t, hidden, down_block_additional_residuals=down, mid_block_additional_residual=middle
-    ).sample
-    return x0
-
-
 @torch.no_grad()
 def restyle(
     pocket: Pocket, frames_NHWC: NDArray[np.uint8], prompts: str | Sequence[str], settings: Settings
@@ -132,9 +118,9 @@ def restyle(
     timesteps = scheduler.timesteps[first:]
     latents = noise if first == 0 else scheduler.add_noise(source, noise, timesteps[:1].expand(count))
     for t in timesteps:
-        x0 = predict(pocket, latents, t, hidden, controls)
+        x0 = steered(pocket.unet, pocket.controlnets, latents, t, hidden, controls)
         if settings.guidance_scale != 1.0:
-            free = predict(pocket, latents, t, plain, controls)
+            free = steered(pocket.unet, pocket.controlnets, latents, t, plain, controls)
             x0 = free + settings.guidance_scale * (x0 - free)
         latents = scheduler.step(x0, t, latents).prev_sample
     return pocket.decode(latents)

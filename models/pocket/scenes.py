@@ -9,7 +9,7 @@ Shape suffixes: F frames, K objects, H height, W width, C colour channels (RGB; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -152,18 +152,17 @@ class Scene:
     paths_FK2: Float
     source: OpenScene = field(repr=False)
 
-    def _each(self) -> Iterator[SceneFrame]:
-        return (self.source.frame(f) for f in range(self.source.frames))
+    def _motion(self, step: int) -> tuple[Float, Mask]:
+        flow, hidden = zip(*(self.source.motion(f, f + step) for f in range(self.source.frames)), strict=True)
+        return np.stack(flow), np.stack(hidden)
 
     @cached_property
     def _backward(self) -> tuple[Float, Mask]:
-        flow, hidden = zip(*((f.backward_flow_HWC, f.backward_occluded_HW) for f in self._each()), strict=True)
-        return np.stack(flow), np.stack(hidden)
+        return self._motion(-1)
 
     @cached_property
     def _forward(self) -> tuple[Float, Mask]:
-        flow, hidden = zip(*((f.forward_flow_HWC, f.forward_occluded_HW) for f in self._each()), strict=True)
-        return np.stack(flow), np.stack(hidden)
+        return self._motion(1)
 
     @property
     def backward_flow_FHWC(self) -> Float:  # noqa: N802
@@ -191,7 +190,7 @@ class Scene:
     @cached_property
     def depth_FHW(self) -> Float:  # noqa: N802
         """Return float32 depth, 0 far (the sky) to 1 near (the lower edge of the ground)."""
-        return np.stack([f.depth_HW for f in self._each()])
+        return np.stack([self.source.frame(f).depth_HW for f in range(self.source.frames)])
 
 
 def open_scene(

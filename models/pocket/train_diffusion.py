@@ -26,7 +26,14 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from models.pocket.checkpoint import Average, load_state, save_state
-from models.pocket.networks import Networks, begin_as_identity, build_networks, build_scheduler, soft_edge_blocks
+from models.pocket.networks import (
+    Networks,
+    begin_as_identity,
+    build_networks,
+    build_scheduler,
+    soft_edge_blocks,
+    steered,
+)
 from models.pocket.pairs import STYLE_NAMES, Pairs, read_shards
 from models.pocket.styles import style_prompt
 from models.pocket.vocabulary import write_tokenizer
@@ -136,22 +143,8 @@ def predict_x0(networks: Networks, batch: Batch) -> Tensor:
     kind = networks.unet.dtype
     noisy_NChw = batch.noisy_NChw.to(kind)
     hidden_NLD = networks.text_encoder(batch.ids_NL).last_hidden_state
-    down: list[Tensor] | None = None
-    middle: Tensor | None = None
-    for name in batch.steering.controls:
-        more, deep = networks.controlnets[name](
-            noisy_NChw, batch.timesteps_N, hidden_NLD, batch.controls[name].to(kind), return_dict=False
-        )
-        down = list(more) if down is None else [a + b for a, b in zip(down, more, strict=True)]
-        middle = deep if middle is None else middle + deep
-    x0: Tensor = networks.unet(
-        noisy_NChw,
-        batch.timesteps_N,
-        hidden_NLD,
-        down_block_additional_residuals=down,
-        mid_block_additional_residual=middle,
-    ).sample
-    return x0
+    controls = {name: batch.controls[name].to(kind) for name in batch.steering.controls}
+    return steered(networks.unet, networks.controlnets, noisy_NChw, batch.timesteps_N, hidden_NLD, controls)
 
 
 def loss_of(networks: Networks, batch: Batch) -> Tensor:

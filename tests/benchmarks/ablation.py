@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import shlex
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from models.pocket.styles import STYLES
 from tasks import evaluate
 from tasks.engine.pool import EnginePool
 from tasks.pipeline import arm_job, restyle_video
+from tasks.publish import write_whole
 from tasks.run import Run
 from tasks.store import Store
 from tests.benchmarks.ablation_figures import clip_figures
@@ -109,9 +109,7 @@ class Kept:
     def keep(self, name: str, row: dict[str, Any]) -> None:
         """Add one, and leave the file whole whatever happens."""
         self.rows[name] = row
-        part = self.path.with_name(self.path.name + ".part")
-        part.write_text(json.dumps(self.rows, indent=1, allow_nan=False) + "\n")
-        os.replace(part, self.path)
+        write_whole(self.path, (json.dumps(self.rows, indent=1, allow_nan=False) + "\n").encode())
 
 
 def fingerprint(job: RestyleJob, clip: Path, engines: EnginePool) -> str:

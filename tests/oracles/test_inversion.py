@@ -16,6 +16,7 @@ from models.inversion import invert, invert_step
 from models.sampling import State
 from models.schedule import Schedule, from_config
 from models.solver import DDIMSolver
+from tests.plain_ddim import denoise
 
 SD = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "set_alpha_to_one": False}
 LEADING = {**SD, "timestep_spacing": "leading", "steps_offset": 1}
@@ -39,13 +40,6 @@ def mixture(schedule: Schedule, kind: str = "epsilon") -> Network:
         return alpha**0.5 * eps - (1 - alpha) ** 0.5 * x0
 
     return network
-
-
-def denoise(latents: Tensor, network: Network, schedule: Schedule) -> Tensor:
-    solver, state = DDIMSolver(schedule), State(latents)
-    for i, t in enumerate(schedule.timesteps):
-        state = solver.step(solver.clean(state, network(state.latents, t), i), i)
-    return state.latents
 
 
 def samples(number: int = 256) -> Tensor:

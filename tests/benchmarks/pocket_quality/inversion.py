@@ -18,7 +18,7 @@ from models.inversion import invert
 from models.metrics import psnr
 from models.schedule import from_config
 from tests.benchmarks.pocket_quality.bars import Bar, mean, table
-from tests.benchmarks.pocket_quality.loop import controls_of, decode, denoise, encode, network
+from tests.benchmarks.pocket_quality.loop import controls_of, decode, encode, network
 from tests.benchmarks.pocket_quality.record import Record
 from tests.benchmarks.pocket_quality.subject import (
     FIRST_SEED,
@@ -29,6 +29,7 @@ from tests.benchmarks.pocket_quality.subject import (
     real_frames,
     scene_frames,
 )
+from tests.plain_ddim import denoise
 
 FRAMES = 4
 NAIVE = 0

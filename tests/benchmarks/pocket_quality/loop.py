@@ -19,9 +19,7 @@ from models.backbone import Backbone
 from models.conditions import prepare_control
 from models.inversion import Network
 from models.prompts import PromptEmbeds
-from models.sampling import State, Window
-from models.schedule import Schedule
-from models.solver import DDIMSolver
+from models.sampling import Window
 
 
 def encode(backbone: Backbone, frames_NHWC: NDArray[np.uint8]) -> Tensor:
@@ -51,11 +49,3 @@ def network(
         return backbone.predict(latents_NChw, timestep, text, controls, scales, layout, guidance)
 
     return predict
-
-
-def denoise(latents_NChw: Tensor, predict: Network, schedule: Schedule) -> Tensor:
-    """All steps of the schedule, without noise added."""
-    solver, state = DDIMSolver(schedule), State(latents_NChw)
-    for i, timestep in enumerate(schedule.timesteps):
-        state = solver.step(solver.clean(state, predict(state.latents, timestep), i), i)
-    return state.latents

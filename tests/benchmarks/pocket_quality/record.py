@@ -6,14 +6,14 @@ Knows JSON and one file; refuses to know what a figure means. Figures of other w
 from __future__ import annotations
 
 import json
-import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from configs.errors import ConfigError
+from tasks.evaluate import plain
+from tasks.publish import write_whole
 
 VERSION = 1  # raised when a piece of the same name comes to hold other figures
 
@@ -59,18 +59,4 @@ class Record:
         self._write()
 
     def _write(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f"{self.path.name}.partial")
-        partial.write_text(json.dumps(self.held, indent=1, allow_nan=False), encoding="utf-8")
-        os.replace(partial, self.path)
-
-
-def plain(value: Any) -> Any:
-    """JSON has no NaN: it becomes null, as in the `evaluate` stage."""
-    if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    return value
+        write_whole(self.path, json.dumps(self.held, indent=1, allow_nan=False).encode())

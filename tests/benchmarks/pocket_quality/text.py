@@ -24,10 +24,11 @@ from models.pocket.sprites import COLOURS
 from models.prompts import PromptEmbeds
 from models.schedule import from_config
 from tests.benchmarks.pocket_quality.bars import Bar, share, shown, table
-from tests.benchmarks.pocket_quality.loop import controls_of, decode, denoise, encode, network
+from tests.benchmarks.pocket_quality.loop import controls_of, decode, encode, network
 from tests.benchmarks.pocket_quality.naming import Lab, inner, mean_lab, name_colour
 from tests.benchmarks.pocket_quality.record import Record
 from tests.benchmarks.pocket_quality.subject import FIRST_SEED, HEIGHT, WIDTH, Subject
+from tests.plain_ddim import denoise
 
 SEEDS = FIRST_SEED + 1000
 LEAST_PIXELS = 80  # of the object, its rim taken off
