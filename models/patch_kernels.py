@@ -1,6 +1,7 @@
 """The inner loops of PatchMatch for numba: SSD of two RGB patches as one vector function, and the sweeps over it.
 
-They know bytes in memory and nothing else: images come as padded, flat uint8 rows (`padded`). All sums are
+They know bytes in memory and nothing else: images come as padded, flat uint8 rows (`patch_pyramid`). A match costs
+its SSD and, unless it is the pixel's own place, that pixel's toll; a better match must cost strictly less. All sums are
 integers, so results do not depend on the CPU, the vector width or the number of threads. Plain numba loops take
 5-7x as long (their byte loads are not vectorised), which is why the SSD speaks LLVM.
 
@@ -13,31 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
 STRIP = 64
 """Rows of a strip; strips shift by half of this in every other sweep, so that matches pass their borders."""
-
-TAIL = 64
-"""Spare bytes behind a padded image, so that the last vector load stays inside the array."""
-
-
-def padded(image: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
-    """Flat copy of `image` [H,W,3] with edges repeated `radius` pixels outwards and `TAIL` spare bytes.
-
-    Row stride in bytes is `3 * (W + 2 * radius)`; the patch centred on pixel (y, x) starts at `y * stride + 3
-    * x`.
-    """
-    framed = cv2.copyMakeBorder(image, radius, radius, radius, radius, cv2.BORDER_REPLICATE)
-    flat = np.zeros(framed.size + TAIL, np.uint8)
-    flat[: framed.size] = framed.reshape(-1)
-    return flat
 
 
 def jit(function: Callable[..., Any]) -> Any:
@@ -131,24 +115,13 @@ def _patch_ssd(patch: int, a: int, b: int, stride_a: int, stride_b: int) -> int:
 
 
 @jit
-def halve(image):  # type: ignore[no-untyped-def]
-    """Mean of 2x2 pixels, rounded; the last row or column stands for a missing one."""
-    height, width, channels = image.shape
-    half = np.empty(((height + 1) // 2, (width + 1) // 2, channels), np.uint8)
-    for y in range(half.shape[0]):
-        below = min(2 * y + 1, height - 1)
-        for x in range(half.shape[1]):
-            right = min(2 * x + 1, width - 1)
-            for c in range(channels):
-                total = np.int32(image[2 * y, 2 * x, c]) + image[2 * y, right, c] + image[below, 2 * x, c]
-                half[y, x, c] = (total + image[below, right, c] + 2) >> 2
-    return half
+def begin(target, source, tolls, patch, coarse, offsets, costs):  # type: ignore[no-untyped-def]
+    """Fill `offsets` and `costs` of a level: each pixel stays, or takes the doubled offset of the coarser level.
 
-
-@jit
-def begin(target, source, patch, coarse, offsets, errors):  # type: ignore[no-untyped-def]
-    """Fill `offsets` and `errors` of a level from the offsets of the coarser one."""
-    height, width = errors.shape
+    Returns how many SSDs it took, as `sweep` and `jump` do.
+    """
+    tried = 0
+    height, width = costs.shape
     stride = np.int64(3 * (width + 2 * (patch // 2)))
     mine, theirs = np.int64(target.ctypes.data), np.int64(source.ctypes.data)
     for y in range(height):
@@ -156,21 +129,25 @@ def begin(target, source, patch, coarse, offsets, errors):  # type: ignore[no-un
         for x in range(width):
             cx = min(x >> 1, coarse.shape[1] - 1)
             here = mine + y * stride + 3 * x
-            best = _patch_ssd(patch, here, theirs + y * stride + 3 * x, stride, stride)
+            toll = np.int64(tolls[y, x])
+            tried += 1
+            best = np.int64(_patch_ssd(patch, here, theirs + y * stride + 3 * x, stride, stride))
             qy = min(max(y + 2 * np.int64(coarse[cy, cx, 0]), 0), height - 1)
             qx = min(max(x + 2 * np.int64(coarse[cy, cx, 1]), 0), width - 1)
-            if best > 0 and (qy != y or qx != x):
-                error = _patch_ssd(patch, here, theirs + qy * stride + 3 * qx, stride, stride)
-                if error < best:
-                    best = error
+            if best > toll and (qy != y or qx != x):
+                tried += 1
+                cost = _patch_ssd(patch, here, theirs + qy * stride + 3 * qx, stride, stride) + toll
+                if cost < best:
+                    best = cost
                     offsets[y, x, 0] = qy - y
                     offsets[y, x, 1] = qx - x
-            errors[y, x] = best
+            costs[y, x] = best
+    return tried
 
 
 @jit
 def measure(target, source, patch, offsets, errors):  # type: ignore[no-untyped-def]
-    """Fill `errors` for given `offsets`; a match outside the picture (damaged field) is read at its edge."""
+    """Fill `errors` with the SSD of `offsets`; a match outside the picture (damaged field) is read at its edge."""
     height, width = errors.shape
     stride = np.int64(3 * (width + 2 * (patch // 2)))
     mine, theirs = np.int64(target.ctypes.data), np.int64(source.ctypes.data)
@@ -182,24 +159,50 @@ def measure(target, source, patch, offsets, errors):  # type: ignore[no-untyped-
             errors[y, x] = _patch_ssd(patch, here, there, stride, stride)
 
 
-@jit
-def sweep(target, source, patch, radius, key, backward, shift, first, last, offsets, errors):  # type: ignore[no-untyped-def]
-    """One scan over strips `first` .. `last`: neighbours' offsets, then random ones at halving distance.
+@njit(inline="always")
+def _within(bits, reach):  # type: ignore[no-untyped-def]
+    """A whole number of -reach .. reach out of 20 random bits."""
+    return ((np.int64(bits & np.uint64(0xFFFFF)) * (2 * reach + 1)) >> 20) - reach
 
-    Strip s covers rows [STRIP * s - shift, STRIP * (s + 1) - shift). A better match must be strictly better.
+
+@njit(inline="always")
+def _wander(here, theirs, stride, patch, toll, radius, number, height, width, best, by, bx):  # type: ignore[no-untyped-def]
+    """Random matches around the best one, at halving distance; `number` (uint64) counts them, its hash is random."""
+    reach, tried = np.int64(radius), 0
+    while reach > 0 and best > toll:
+        tried += 1
+        number += np.uint64(0xD1B54A32D192ED03)
+        bits = (number ^ (number >> np.uint64(32))) * np.uint64(0xDA942042E4DD58B5)
+        bits ^= bits >> np.uint64(29)
+        qy = min(max(by + _within(bits, reach), 0), height - 1)
+        qx = min(max(bx + _within(bits >> np.uint64(40), reach), 0), width - 1)
+        cost = _patch_ssd(patch, here, theirs + qy * stride + 3 * qx, stride, stride) + toll
+        if cost < best:
+            best, by, bx = cost, qy, qx
+        reach >>= 1
+    return best, by, bx, tried
+
+
+@jit
+def sweep(target, source, tolls, patch, radius, key, backward, shift, first, last, offsets, costs):  # type: ignore[no-untyped-def]
+    """One scan, in place, over strips `first` .. `last`: neighbours' offsets, then random ones at halving distance.
+
+    Strip s covers rows [STRIP * s - shift, STRIP * (s + 1) - shift). A match that costs no more than the toll is
+    exact, or as good as staying: it is left alone.
     """
-    height, width = errors.shape
+    height, width = costs.shape
     stride = np.int64(3 * (width + 2 * (patch // 2)))
     mine, theirs = np.int64(target.ctypes.data), np.int64(source.ctypes.data)
     step = -1 if backward else 1
+    tried = 0
     for strip in range(first, last):
         top, bottom = max(0, strip * STRIP - shift), min(height, (strip + 1) * STRIP - shift)
         for i in range(bottom - top):
             y = bottom - 1 - i if backward else top + i
             for j in range(width):
                 x = width - 1 - j if backward else j
-                best = errors[y, x]
-                if best == 0:
+                best, toll = np.int64(costs[y, x]), np.int64(tolls[y, x])
+                if best <= toll:
                     continue
                 here = mine + y * stride + 3 * x
                 by, bx = y + np.int64(offsets[y, x, 0]), x + np.int64(offsets[y, x, 1])
@@ -214,23 +217,53 @@ def sweep(target, source, patch, radius, key, backward, shift, first, last, offs
                         qy, qx = y + np.int64(offsets[y - step, x, 0]), x + np.int64(offsets[y - step, x, 1])
                     qy, qx = min(max(qy, 0), height - 1), min(max(qx, 0), width - 1)
                     if qy != by or qx != bx:
-                        error = _patch_ssd(patch, here, theirs + qy * stride + 3 * qx, stride, stride)
-                        if error < best:
-                            best, by, bx = error, qy, qx
+                        tried += 1
+                        cost = _patch_ssd(patch, here, theirs + qy * stride + 3 * qx, stride, stride) + toll
+                        if cost < best:
+                            best, by, bx = cost, qy, qx
                 number = np.uint64(key) ^ (np.uint64(y * width + x + 1) * np.uint64(0x9E3779B97F4A7C15))
-                reach = np.int64(radius)
-                while reach > 0 and best > 0:
-                    number += np.uint64(0xD1B54A32D192ED03)
-                    mixed = (number ^ (number >> np.uint64(32))) * np.uint64(0xDA942042E4DD58B5)
-                    mixed ^= mixed >> np.uint64(29)
-                    span = 2 * reach + 1
-                    qy = by - reach + ((np.int64(mixed & np.uint64(0xFFFFF)) * span) >> 20)
-                    qx = bx - reach + ((np.int64((mixed >> np.uint64(40)) & np.uint64(0xFFFFF)) * span) >> 20)
-                    qy, qx = min(max(qy, 0), height - 1), min(max(qx, 0), width - 1)
-                    error = _patch_ssd(patch, here, theirs + qy * stride + 3 * qx, stride, stride)
-                    if error < best:
-                        best, by, bx = error, qy, qx
-                    reach >>= 1
-                errors[y, x] = best
+                best, by, bx, more = _wander(
+                    here, theirs, stride, patch, toll, radius, number, height, width, best, by, bx
+                )
+                tried += more
+                costs[y, x] = best
                 offsets[y, x, 0] = by - y
                 offsets[y, x, 1] = bx - x
+    return tried
+
+
+@jit
+def jump(target, source, tolls, patch, radius, key, first, last, old, old_costs, offsets, costs):  # type: ignore[no-untyped-def]
+    """One pass over rows `first` .. `last` from the buffers `old` into the others: each pixel tries the offsets of
+    its 4 neighbours at distance 1 and 4, then random ones at halving distance. No pixel sees another's new match.
+    """
+    height, width = costs.shape
+    stride = np.int64(3 * (width + 2 * (patch // 2)))
+    mine, theirs = np.int64(target.ctypes.data), np.int64(source.ctypes.data)
+    tried = 0
+    for y in range(first, last):
+        for x in range(width):
+            best, toll = np.int64(old_costs[y, x]), np.int64(tolls[y, x])
+            by, bx = y + np.int64(old[y, x, 0]), x + np.int64(old[y, x, 1])
+            here = mine + y * stride + 3 * x
+            for side in range(8):
+                if best <= toll:
+                    break
+                far = 1 if side < 4 else 4
+                ny, nx = y + far * ((side & 1) * ((side & 2) - 1)), x + far * ((1 - (side & 1)) * ((side & 2) - 1))
+                if ny < 0 or ny >= height or nx < 0 or nx >= width:
+                    continue
+                qy = min(max(y + np.int64(old[ny, nx, 0]), 0), height - 1)
+                qx = min(max(x + np.int64(old[ny, nx, 1]), 0), width - 1)
+                if qy != by or qx != bx:
+                    tried += 1
+                    cost = _patch_ssd(patch, here, theirs + qy * stride + 3 * qx, stride, stride) + toll
+                    if cost < best:
+                        best, by, bx = cost, qy, qx
+            number = np.uint64(key) ^ (np.uint64(y * width + x + 1) * np.uint64(0x9E3779B97F4A7C15))
+            best, by, bx, more = _wander(here, theirs, stride, patch, toll, radius, number, height, width, best, by, bx)
+            tried += more
+            costs[y, x] = best
+            offsets[y, x, 0] = by - y
+            offsets[y, x, 1] = bx - x
+    return tried

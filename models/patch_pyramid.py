@@ -1,0 +1,119 @@
+"""Pyramids of two pictures as the kernels read them: padded, flat bytes, each level half the size of the last.
+
+It knows pictures; not how they are searched. Averages are integers, so every backend can build the same levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.patch_kernels import jit
+from models.patch_plan import Plan
+
+TAIL = 64
+"""Spare bytes behind a padded image, so that the last vector load stays inside the array."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """One pyramid level: padded bytes of both pictures, and `tolls` of the target."""
+
+    target: NDArray[np.uint8]
+    source: NDArray[np.uint8]
+    tolls: NDArray[np.int32]
+    height: int
+    width: int
+
+
+def pyramid(target: NDArray[np.uint8], source: NDArray[np.uint8], plan: Plan) -> list[Level]:
+    """The levels of two uint8 pictures [H,W,3], the finest first."""
+    # writable and contiguous: to numba anything else is another type, which would compile once more
+    target, source = (np.require(image, np.uint8, ["C_CONTIGUOUS", "WRITEABLE"]) for image in (target, source))
+    built = []
+    for depth in range(plan.depth(*target.shape[:2])):
+        if depth:
+            target, source = halve(target), halve(source)
+        height, width = target.shape[:2]
+        framed = [padded(picture, plan.patch // 2) for picture in (target, source)]
+        built.append(Level(framed[0], framed[1], tolls(target, plan), height, width))
+    return built
+
+
+def tolls(image: NDArray[np.uint8], plan: Plan) -> NDArray[np.int32]:
+    """What a match away from its own place is charged for each pixel of `image`, in SSD of a patch: int32 [H,W].
+
+    With v the variance of the patch times its values: two patches that share nothing but v differ by 2 v, which
+    is all that staying costs in a flat patch, whose v is noise; a match that saves less is chance. Structure
+    (2 v beyond `plan.peak`) tells matches apart by itself, so there the toll falls again, as peak**2 / (2 v). Of
+    this, three quarters: a half lets one pixel in seven of pure noise scatter, the whole costs more SSD in
+    pictures of faint noise.
+    """
+    charged = np.empty(image.shape[:2], np.int32)
+    _charge(padded(image, plan.patch // 2), plan.patch, plan.peak, charged)
+    return charged
+
+
+def padded(image: NDArray[np.uint8], radius: int) -> NDArray[np.uint8]:
+    """Flat copy of `image` [H,W,3] with edges repeated `radius` pixels outwards and `TAIL` spare bytes.
+
+    Row stride in bytes is `3 * (W + 2 * radius)`; the patch centred on pixel (y, x) starts at `y * stride + 3
+    * x`.
+    """
+    framed = cv2.copyMakeBorder(image, radius, radius, radius, radius, cv2.BORDER_REPLICATE)
+    flat = np.zeros(framed.size + TAIL, np.uint8)
+    flat[: framed.size] = framed.reshape(-1)
+    return flat
+
+
+@jit
+def halve(image):  # type: ignore[no-untyped-def]
+    """Mean of 2x2 pixels, rounded; the last row or column stands for a missing one."""
+    height, width, channels = image.shape
+    half = np.empty(((height + 1) // 2, (width + 1) // 2, channels), np.uint8)
+    for y in range(half.shape[0]):
+        below = min(2 * y + 1, height - 1)
+        for x in range(half.shape[1]):
+            right = min(2 * x + 1, width - 1)
+            for c in range(channels):
+                total = np.int32(image[2 * y, 2 * x, c]) + image[2 * y, right, c] + image[below, 2 * x, c]
+                half[y, x, c] = (total + image[below, right, c] + 2) >> 2
+    return half
+
+
+@jit
+def _charge(framed, patch, peak, charged):  # type: ignore[no-untyped-def]
+    """Fill `charged` with `tolls`, from sums that slide down and along the padded picture."""
+    height, width = charged.shape
+    stride, area = 3 * (width + 2 * (patch // 2)), np.int32(patch * patch)
+    sums, squares = np.zeros(stride, np.int32), np.zeros(stride, np.int32)  # of the columns of bytes in `patch` rows
+    for row in range(height + 2 * (patch // 2)):
+        for i in range(stride):
+            v = np.int32(framed[row * stride + i])
+            sums[i] += v
+            squares[i] += v * v
+        if row >= patch:
+            for i in range(stride):
+                v = np.int32(framed[(row - patch) * stride + i])
+                sums[i] -= v
+                squares[i] -= v * v
+        y = row - patch + 1
+        if y < 0:
+            continue
+        r, g, b, square = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
+        for x in range(1 - patch, width):
+            i = 3 * (x + patch - 1)
+            r, g, b = r + sums[i], g + sums[i + 1], b + sums[i + 2]
+            square += squares[i] + squares[i + 1] + squares[i + 2]
+            if x > 0:
+                i = 3 * (x - 1)
+                r, g, b = r - sums[i], g - sums[i + 1], b - sums[i + 2]
+                square -= squares[i] + squares[i + 1] + squares[i + 2]
+            if x >= 0:
+                spread = np.int64(2 * (area * square - r * r - g * g - b * b)) // area
+                if spread > peak:
+                    spread = peak * peak // spread
+                charged[y, x] = 3 * spread >> 2
