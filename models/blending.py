@@ -1,11 +1,8 @@
-"""Blend each frame with its neighbours along source correspondence: remapping and blending tables.
+"""Blend each frame with its neighbours along source correspondence, by blending tables or by the definition.
 
 Legend: F frames, H W picture, C channels; n frames of a shot, w window radius (frames either side); frame
-numbers are shot-relative. A table entry (x, k) is the blend of 2**k frames, all remapped into frame x: the
-left one of frames x - 2**k + 1 .. x, which exists when (x + 1) % 2**k == 0; the right one of x .. x + 2**k -
-1, when x % 2**k == 0. Both are aligned to the *start of the shot* (FastBlend aligns the right one to the
-clip's end), so that a window of frames needs nothing but frames within w, and any cut into windows gives the
-same bits.
+numbers are shot-relative. `models.tables` says which frames meet where, `models.blend_operators` what becomes
+of them; this file remaps and adds.
 
 It is handed correspondence and pictures; it knows no model, no step and no worker.
 Source: DiffSynth (arXiv 2308.03463) and FastBlend (arXiv 2311.09265), tables built by direct one-hop remaps.
@@ -13,81 +10,43 @@ Source: DiffSynth (arXiv 2308.03463) and FastBlend (arXiv 2311.09265), tables bu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import reduce
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.errors import ConfigError
+from configs.job import Operator
+from models.blend_operators import TAU, check, closes, coarse, confidence, plain, trimmed_mean, weighed, with_detail
+from models.patchmatch import Field
 from models.remap import vote
 from models.sampling import Correspond, Window
+from models.tables import Entry, Mode, pairs_for_window, pairs_needed, query, reach
+
+__all__ = [
+    "TAU",
+    "Blender",
+    "Entry",
+    "Fields",
+    "Image",
+    "Mode",
+    "Operator",
+    "blend",
+    "blend_naive",
+    "check",
+    "guided",
+    "pairs_for_window",
+    "pairs_needed",
+    "query",
+]
 
 Image = NDArray[np.float32]
-Operator = Literal["mean", "confidence"]
-Side = Literal["left", "right"]
-
-TAU = 100.0
-"""Operator "confidence": mean squared difference of a patch (0-255 scale) at which a weight falls to 1/e."""
-
-
-@dataclass(frozen=True, order=True)
-class Entry:
-    """A table entry: the blend of `2**level` frames, seen in frame `frame`'s geometry."""
-
-    side: Side
-    frame: int
-    level: int
-
-    @property
-    def others(self) -> tuple[int, ...]:
-        """Frames that are remapped into `frame`, ascending; nearest `2**k - 1` on this side."""
-        reach = 2**self.level - 1
-        if self.side == "left":
-            return tuple(range(self.frame - reach, self.frame))
-        return tuple(range(self.frame + 1, self.frame + reach + 1))
-
-
-def query(side: Side, target: int, end: int) -> tuple[Entry, ...]:
-    """Entries that cover the frames from `target` to `end` (inclusive, on that side) each exactly once.
-
-    From the target outwards, always the largest entry that starts there and fits. So entries that no query of
-    radius w can use (more than w + 1 frames), which published code builds as well, are never made.
-    """
-    entries, x = [], target
-    step = -1 if side == "left" else 1
-    while (end - x) * step >= 0:
-        aligned = x + 1 if side == "left" else x
-        level = 0
-        while aligned % 2 ** (level + 1) == 0 and (end - x) * step >= 2 ** (level + 1) - 1:
-            level += 1
-        entries.append(Entry(side, x, level))
-        x += step * 2**level
-    return tuple(entries)
-
-
-def pairs_for_window(window: Window, w: int) -> set[tuple[int, int]]:
-    """The (target, source) pairs whose fields `blend` asks for on this window: these and no others."""
-    pairs = set()
-    for target in window.frames:
-        for entry in _entries(window, target, w):
-            pairs |= {(entry.frame, other) for other in entry.others}
-            if entry.frame != target:
-                pairs.add((target, entry.frame))
-    return pairs
-
-
-def pairs_needed(n: int, w: int) -> dict[int, tuple[int, ...]]:
-    """For each target frame of a shot of `n` frames, the sources whose fields blending any window needs.
-
-    Does not depend on how the shot is cut into windows. About log2(w) * 2 pairs a frame.
-    """
-    needed: dict[int, list[int]] = {target: [] for target in range(n)}
-    for target, source in sorted(pairs_for_window(Window(0, 0, n, n), w)):
-        needed[target].append(source)
-    return {target: tuple(sources) for target, sources in needed.items()}
+Stack = tuple[Image, ...]
+"""One weighed sum [H,W,C+1], and for "confidence" and "checked" a second one in which bad matches count less."""
+Fields = Callable[[int, int, Image], tuple[Field, NDArray[np.float32]]]
+"""Asked as (target, source, weighed): the picture [H,W,C+1] that is about to be remapped, in frame `source`'s
+geometry, its values multiplied by the weight in its last channel. Returns offsets int16 [H,W,2], error [H,W]."""
 
 
 def blend(
@@ -98,27 +57,27 @@ def blend(
     operator: Operator = "mean",
     patch: int = 5,
     tau: float = TAU,
+    fields: Fields | None = None,
+    *,
+    detail: float = 0.0,
+    mode: Mode = "table",
 ) -> Image:
     """Each frame of `window` averaged with all frames within `w` of it, seen through correspondence.
 
     `images`: float32 [H,W,C] by shot-relative frame, at least those within `w` of the window (clamped to the
-    shot), in any range. `correspond(target, source)`: fields at [H,W]. `operator`: "mean" gives each frame
-    the same weight; "confidence" takes coarse structure from that mean and detail (below the patch's scale)
-    from a mean weighted per pixel by exp(-error / tau), so that pixels without a counterpart do not ghost or
-    blur. Returns float32 [F,H,W,C]; "confidence" may leave the range of `images` by a little.
+    shot), in any range. `correspond(target, source)`: fields at [H,W]; `fields`, when given, is asked in its
+    place. `operator`: see `models.blend_operators`. `mode`: "table" remaps a frame once or twice, with about
+    2 log2(w) fields a frame; "naive" remaps each once, with 2 w fields: it is equal where fields compose
+    exactly (translations, no motion), elsewhere 0.1-0.2 dB better and 4x as slow. `detail`: the share, 0 to
+    1, of each frame's own fine detail that is put back. Returns float32 [F,H,W,C]; "confidence" and `detail`
+    may leave the range of `images` by a little.
 
     A pure function of those frames: neighbours in other windows and the cut into windows change no bit; w = 0
-    returns the input exactly. Raises ConfigError for bad arguments.
+    returns the input exactly. It asks for each pair of `pairs_for_window` once ("checked": once for each use,
+    forth or back). Raises ConfigError for bad arguments.
     """
-    check(w, operator, tau)
-
-    def row(target: int, blended: _Blended) -> Image:
-        total = -_weighed(images[target])  # both queries hold the target itself
-        for entry in _entries(window, target, w):
-            total = total + blended.seen_from(target, entry)
-        return total
-
-    return _rows(row, window, images, correspond, w, operator, patch, tau)
+    blender = Blender(images, fields or guided(correspond), w, operator, patch, tau, detail, mode)
+    return np.stack([blender.row(target, *reach(target, w, window.shot_frames)) for target in window.frames])
 
 
 def blend_naive(
@@ -129,111 +88,126 @@ def blend_naive(
     operator: Operator = "mean",
     patch: int = 5,
     tau: float = TAU,
+    fields: Fields | None = None,
 ) -> Image:
-    """`blend` by its definition, 2 w direct remaps a frame: the oracle of the tables.
-
-    Equal to `blend` where fields compose exactly (translations, no motion); elsewhere 0.1-0.2 dB better and
-    4x as slow, since no frame passes through two remaps.
-    """
-    check(w, operator, tau)
-
-    def row(target: int, blended: _Blended) -> Image:
-        total = _weighed(images[target])
-        for source in range(max(0, target - w), min(window.shot_frames, target + w + 1)):
-            if source != target:
-                total = total + blended.remap(target, source, _weighed(images[source]))
-        return total
-
-    return _rows(row, window, images, correspond, w, operator, patch, tau)
+    """`blend` by its definition: the oracle of the tables."""
+    return blend(window, images, correspond, w, operator, patch, tau, fields, mode="naive")
 
 
-def _rows(
-    row: Callable[[int, _Blended], Image],
-    window: Window,
-    images: Mapping[int, Image],
-    correspond: Correspond,
-    w: int,
-    operator: Operator,
-    patch: int,
-    tau: float,
-) -> Image:
-    """Frames of the window by `row`, under the operator."""
-    if w == 0 or window.shot_frames == 1:
-        return np.stack([images[target].astype(np.float32) for target in window.frames])
-
-    def rows(trust: float | None) -> Image:
-        blended = _Blended(images, correspond, patch, trust)
-        return np.stack([_plain(row(target, blended)) for target in window.frames])
-
-    mean = rows(None)
-    if operator == "mean":
-        return mean
-    sure = rows(tau)
-    return np.stack([s + _coarse(m - s, patch // 2) for m, s in zip(mean, sure, strict=True)])
-
-
-def check(w: int, operator: str, tau: float = TAU) -> None:
-    """Refuse a radius, operator or tau that mean nothing."""
-    if w < 0:
-        raise ConfigError(f"deflicker.window must be >= 0, got {w}")
-    if operator not in ("mean", "confidence"):
-        raise ConfigError(f"deflicker.operator must be 'mean' or 'confidence', got {operator!r}")
-    if not tau > 0:
-        raise ConfigError(f"tau must be > 0, got {tau}")
-
-
-def _entries(window: Window, target: int, w: int) -> tuple[Entry, ...]:
-    left = query("left", target, max(0, target - w))
-    right = query("right", target, min(window.shot_frames - 1, target + w))
-    return left + right
+def guided(correspond: Correspond) -> Fields:
+    """Fields of source frames alone: the picture that is blended has no say in them."""
+    return lambda target, source, weighed: correspond(target, source)
 
 
 @dataclass(frozen=True)
-class _Blended:
-    """Table entries of one window, built when first asked for, and remaps between frames.
+class Blender:
+    """Blends target after target, in ascending order, and holds the table entries that later ones may read.
 
-    With `tau` the weight of each remapped pixel is multiplied by the confidence of its match.
+    Arguments as for `blend`; `images` need hold only what the next `row` reaches, and may change between two.
+    Holds at most 2 (w + 1) entries a side (frames by themselves are read from `images`).
     """
 
     images: Mapping[int, Image]
-    correspond: Correspond
+    fields: Fields
+    w: int
+    operator: Operator
     patch: int
-    tau: float | None
-    built: dict[Entry, Image] = field(default_factory=dict)
+    tau: float
+    detail: float
+    mode: Mode
+    built: dict[Entry, Stack] = field(default_factory=dict)
 
-    def seen_from(self, target: int, entry: Entry) -> Image:
-        """The entry in frame `target`'s geometry."""
+    def __post_init__(self) -> None:
+        check(self.w, self.operator, self.tau, self.mode, self.detail)
+
+    def row(self, target: int, first: int, last: int) -> Image:
+        """Frame `target` [H,W,C] blended with frames `first` .. `last` (inclusive; see `tables.reach`)."""
+        if first == last:
+            return self.images[target].astype(np.float32)
+        self._forget(target)
+        seen = self._seen(target, first, last)
+        if self.operator == "trimmed":
+            blended = trimmed_mean([plain(member) for (member,) in seen])
+        else:
+            seen_first, *others = seen
+            total = reduce(_added, others, seen_first)
+            mean, *sure = map(plain, total)
+            blended = sure[0] + coarse(mean - sure[0], self.patch) if sure else mean
+        return with_detail(blended, self.images[target], self.detail, self.patch) if self.detail else blended
+
+    def _seen(self, target: int, first: int, last: int) -> Iterator[Stack]:
+        """What is to be added up, each in frame `target`'s geometry."""
+        own = self._alone(target)
+        if self.mode == "naive":
+            yield own
+            yield from (
+                self._remap(target, source, self._alone(source))
+                for source in range(first, last + 1)
+                if source != target
+            )
+            return
+        yield tuple(-part for part in own)  # both queries hold the target itself
+        for entry in query("left", target, first) + query("right", target, last):
+            whole = self._whole(entry)
+            yield whole if entry.frame == target else self._remap(target, entry.frame, whole)
+
+    def _whole(self, entry: Entry) -> Stack:
+        """The sum of an entry's frames, in its own frame's geometry.
+
+        Seen from later targets the left entry of a frame only shrinks, so all its levels are made at once; the
+        right one only grows, so it is added to. Thus no pair of frames is ever remapped twice.
+        """
+        if entry.level == 0:
+            return self._alone(entry.frame)
         if entry not in self.built:
-            total = _weighed(self.images[entry.frame])
-            for other in entry.others:
-                total = total + self.remap(entry.frame, other, _weighed(self.images[other]))
-            self.built[entry] = total
-        whole = self.built[entry]
-        return whole if entry.frame == target else self.remap(target, entry.frame, whole)
+            self.built.update(self._left(entry) if entry.side == "left" else self._right(entry))
+        return self.built[entry]
 
-    def remap(self, target: int, source: int, image: Image) -> Image:
-        """A weighed picture in frame `source`'s geometry, seen in frame `target`'s."""
-        offsets, error = self.correspond(target, source)
-        moved = vote(image, offsets, self.patch)
-        if self.tau is None:
-            return moved
-        per_value = error.astype(np.float32) / np.float32(3 * self.patch**2)
-        trusted: Image = moved * np.exp(-per_value / np.float32(self.tau))[..., None]
-        return trusted
+    def _left(self, entry: Entry) -> dict[Entry, Stack]:
+        levels = [Entry("left", entry.frame, level) for level in range(1, entry.level + 1)]
+        sums = dict.fromkeys(levels, self._alone(entry.frame))
+        for other in entry.others:
+            seen = self._remap(entry.frame, other, self._alone(other))
+            for smaller in levels:
+                if other in smaller.others:
+                    sums[smaller] = _added(sums[smaller], seen)
+        return sums
+
+    def _right(self, entry: Entry) -> dict[Entry, Stack]:
+        smaller = Entry("right", entry.frame, 0)
+        for level in range(1, entry.level):
+            if Entry("right", entry.frame, level) in self.built:
+                smaller = Entry("right", entry.frame, level)
+        total = self._whole(smaller)
+        self.built.pop(smaller, None)
+        for other in entry.others[len(smaller.others) :]:
+            total = _added(total, self._remap(entry.frame, other, self._alone(other)))
+        return {entry: total}
+
+    def _forget(self, target: int) -> None:
+        """Drop entries that neither `target` nor a later one can read."""
+        for entry in list(self.built):
+            left = entry.side == "left"
+            if (entry.others[0] < target - self.w) if left else (entry.frame < target):
+                del self.built[entry]
+
+    def _remap(self, target: int, source: int, stack: Stack) -> Stack:
+        """Sums in frame `source`'s geometry, seen in frame `target`'s, under the operator's weights."""
+        offsets, error = self.fields(target, source, stack[0])
+        moved = vote(stack[0], offsets, self.patch)
+        if len(stack) == 1:
+            return (moved,)
+        if self.operator == "checked":
+            back, _ = self.fields(source, target, self._alone(target)[0])
+            trust = closes(offsets, back, self.patch)
+        else:
+            trust = confidence(error, self.patch, self.tau)
+        sure = moved if stack[1] is stack[0] else vote(stack[1], offsets, self.patch)
+        return moved, sure * trust
+
+    def _alone(self, frame: int) -> Stack:
+        return (weighed(self.images[frame]),) * (2 if self.operator in ("confidence", "checked") else 1)
 
 
-def _weighed(image: Image) -> Image:
-    """[H,W,C] to [H,W,C+1]: the picture and its weight 1, so that sums carry their weights with them."""
-    return np.concatenate([image, np.ones((*image.shape[:2], 1), np.float32)], axis=2, dtype=np.float32)
-
-
-def _plain(total: Image) -> Image:
-    out: Image = total[..., :-1] / total[..., -1:]
-    return out
-
-
-def _coarse(image: Image, sigma: float) -> Image:
-    """What is left of [H,W,C] after a Gaussian blur: structure larger than the patches that voted."""
-    blurred = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
-    smooth: Image = blurred.reshape(image.shape)  # cv2 drops a channel axis of one
-    return smooth
+def _added(one: Stack, two: Stack) -> Stack:
+    return tuple(a + b for a, b in zip(one, two, strict=True))

@@ -8,7 +8,7 @@ worker and no file.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from models.blending import blend, check
 from models.sampling import Asking, Context, Exchange, Gathered, Publish, State, Window
 from models.schedule import Schedule
 from models.solver import eps_from_x0
+from models.style_match import StyleFields
 
 
 class Autoencoder(Protocol):
@@ -50,7 +51,7 @@ class Deflicker:
     size: int
 
     def __post_init__(self) -> None:
-        check(self.config.window, self.config.operator)
+        check(self.config.window, self.config.operator, mode=self.config.mode, detail=self.config.detail)
 
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
@@ -91,18 +92,39 @@ def post_filter(
     window: Window, decoded: Tensor, ctx: Context, config: DeflickerConfig
 ) -> Generator[Publish, Gathered, Tensor]:
     """The same blend on final pictures: float [F,3,H,W] in [0, 1] to float32; no model call is made."""
-    check(config.window, config.operator)
+    check(config.window, config.operator, mode=config.mode, detail=config.detail)
     gathered = yield Publish(post_filter_exchange(config), travelling(decoded.float().clamp(0.0, 1.0)))
     return blend_gathered(gathered, window, ctx, config)
 
 
 def blend_gathered(gathered: Gathered, window: Window, ctx: Context, config: DeflickerConfig) -> Tensor:
-    """Pictures [F,3,H,W] of the window, blended with the gathered ones around it by source correspondence."""
+    """Pictures [F,3,H,W] of the window, blended with the gathered ones around it by source correspondence.
+
+    With `match` other than "guide" the pictures have a say in it; then the condition "guide" is asked for.
+    """
     rows = gathered.value.float().cpu().permute(0, 2, 3, 1).contiguous().numpy()
     images = dict(zip(gathered.frames, rows, strict=True))
-    out = blend(window, images, ctx.correspond, config.window, config.operator, config.patch)
+    out = blend(
+        window,
+        images,
+        ctx.correspond,
+        config.window,
+        config.operator,
+        config.patch,
+        mode=config.mode,
+        detail=config.detail,
+        fields=_fields(gathered.frames, ctx, config),
+    )
     blended = torch.from_numpy(np.ascontiguousarray(out.transpose(0, 3, 1, 2)))
     return blended.clamp_(0.0, 1.0).to(gathered.value.device)
+
+
+def _fields(frames: Sequence[int], ctx: Context, config: DeflickerConfig) -> StyleFields | None:
+    """Who matches guide and style together; None where cached correspondence is all that is wanted."""
+    if config.match == "guide":
+        return None
+    guides = dict(zip(frames, ctx.condition("guide", frames).cpu().numpy(), strict=True))
+    return StyleFields(guides, ctx.correspond, config.match, config.patch, config.seed)
 
 
 def travelling(pictures: Tensor) -> Tensor:

@@ -4,13 +4,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import ConfigError
-from models.blending import Entry, blend, blend_naive, pairs_for_window, pairs_needed, query
+from models.blending import blend, blend_naive
 from models.patchmatch import identity
 from models.sampling import Window, windows_of
+from models.tables import Entry, pairs_count, pairs_for_window, pairs_needed, query
 
 
 def in_place(target, source):
@@ -53,6 +54,7 @@ def test_entry_holds_its_frames():
     assert Entry("left", 6, 0).others == ()
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 100), w=st.integers(0, 40), data=st.data())
 def test_queries_cover_each_frame_once_and_stay_inside(n, w, data):
     target = data.draw(st.integers(0, n - 1))
@@ -64,11 +66,13 @@ def test_queries_cover_each_frame_once_and_stay_inside(n, w, data):
         assert seen == Counter(range(min(target, end), max(target, end) + 1))
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 60), w=st.integers(0, 12), size=st.integers(1, 9))
 def test_pairs_are_those_of_the_windows_together_and_within_reach(n, w, size):
     pairs = {(t, s) for t, sources in pairs_needed(n, w).items() for s in sources}
     assert pairs == set().union(*(pairs_for_window(win, w) for win in windows_of(n, size)))
     assert all(0 < abs(t - s) <= w and 0 <= s < n for t, s in pairs)
+    assert len(pairs) == pairs_count(n, w)
 
 
 @pytest.mark.parametrize("operator", ["mean", "confidence"])

@@ -222,3 +222,66 @@ def test_moving_correspondence_is_followed():
     results, _ = together([post_filter(window, frames, Context(CONTEXT.condition, moved), config)], [window])
     middle = results[0][2][:, :, 7:9]  # seen in all five frames, away from the borders
     assert torch.allclose(middle, torch.from_numpy(scene[..., 11:13]) * np.mean(gain), atol=2e-3)
+
+
+def drifting_guides(n):
+    scene = np.random.default_rng(4).integers(0, 256, (16, 16 + n, 3), dtype=np.uint8)
+    return torch.from_numpy(np.stack([scene[:, f : f + 16] for f in range(n)]))
+
+
+@pytest.mark.parametrize("match", ["style", "fastblend"])
+def test_source_frames_are_asked_for_where_pictures_have_a_say(match):
+    """Exactly those the window was sent pictures of; and the cut into windows changes no bit."""
+    n = 7
+    guides, asked = drifting_guides(n), []
+
+    def condition(name, frames):
+        assert name == "guide"
+        asked.append(tuple(frames))
+        return guides[list(frames)]
+
+    def run(size):
+        asked.clear()
+        windows = windows_of(n, size)
+        runs = [post_filter(w, frames[w.start : w.stop], Context(condition, still), config) for w in windows]
+        return torch.cat(together(runs, windows)[0])
+
+    frames = torch.rand(n, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    config = DeflickerConfig(window=2, match=match)
+    whole = run(n)
+    assert asked == [tuple(range(n))]
+    cut = run(3)
+    assert asked == [(0, 1, 2, 3, 4), (1, 2, 3, 4, 5, 6), (4, 5, 6)]
+    assert torch.equal(cut, whole)
+
+
+def test_guide_mode_asks_for_no_source_frames():
+    def nothing(name, frames):
+        raise AssertionError(f"asked for {name}")
+
+    windows = windows_of(6, 4)
+    correct(deflicker(), states_of(windows), windows, Context(nothing, still))
+
+
+@pytest.mark.parametrize("change", [{"mode": "naive"}, {"detail": 0.5}, {"operator": "mean"}, {"match": "fastblend"}])
+def test_every_choice_of_the_configuration_reaches_the_blend(change):
+    """Content that moves with its guides, flickering: no choice gives the pictures of the default."""
+    n = 6
+    guides = drifting_guides(n)
+    gain = torch.linspace(0.5, 1.0, n)[torch.randperm(n, generator=torch.Generator().manual_seed(1))]
+    frames = guides.permute(0, 3, 1, 2) / 255 * gain[:, None, None, None]
+
+    def ragged(target, source):
+        offsets, _ = identity(16, 16)
+        x = np.arange(16)
+        offsets[..., 1] = np.clip(x + (target - source) * (1 + x % 2), 0, 15) - x
+        return offsets, np.random.default_rng([target, source]).random((16, 16), np.float32) * 20000
+
+    context = Context(lambda name, wanted: guides[list(wanted)], ragged)
+    [window] = windows_of(n, n)
+
+    def run(**changes):
+        config = DeflickerConfig(window=4, **changes)
+        return together([post_filter(window, frames, context, config)], [window])[0][0]
+
+    assert not torch.equal(run(**change), run())

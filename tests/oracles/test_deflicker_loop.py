@@ -1,0 +1,169 @@
+"""Oracles 13 to 16 of deflicker.md section 5: the correction in the loop, its steps, attention and fixed noise.
+
+Row 13 at the level of the solver is in `test_ddim`; more about attention in `test_attention`.
+"""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
+
+from configs.job import DeflickerConfig
+from models.attention import FrameAttention, GroupAttention, Layout
+from models.corrections import Deflicker
+from models.patchmatch import identity
+from models.sampling import Context, Gathered, State
+from models.schedule import fractions_to_steps as steps_at
+from models.schedule import from_config
+from models.solver import DDIMSolver
+from tests.deflicker_clips import whole
+
+SD15 = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "timestep_spacing": "trailing",
+}
+
+
+class Plain:
+    """A VAE that is the identity on 3-channel latents, plus `shift` on the way back."""
+
+    def __init__(self, shift=0.0):
+        self.shift = shift
+
+    def decode(self, latents):
+        return latents
+
+    def encode(self, frames):
+        return frames + self.shift
+
+
+def corrected(schedule, step, x0, eps, backbone, window=0, residual=False, correspond=None):
+    """State before and after one correction of a whole shot, in one window."""
+    a = schedule.alpha(step)
+    latents = a**0.5 * x0 + (1 - a) ** 0.5 * eps
+    config = DeflickerConfig(window=window, vae_residual=residual)
+    n, height, width = len(x0), x0.shape[2], x0.shape[3]
+    correction = Deflicker(backbone, frozenset({step}), schedule, config, n)
+    fields = correspond or (lambda target, source: identity(height, width))
+    context = Context(lambda name, frames: torch.empty(0), fields)
+    state = State(latents, x0, eps)
+    asking = correction(state, step, whole(n), context)
+    wish = next(asking)
+    with pytest.raises(StopIteration) as done:
+        asking.send(Gathered(wish.exchange.frames(whole(n)), wish.value))
+    return state, done.value.value
+
+
+def some_x0(n=3):
+    """Values that float16 holds exactly, so that a correction by F = id is exact."""
+    rng = torch.Generator().manual_seed(0)
+    x0 = torch.randint(0, 257, (n, 3, 16, 16), generator=rng) / 256
+    return x0, torch.randn(x0.shape, generator=rng)
+
+
+@pytest.mark.parametrize("step", range(0, 20, 3))
+def test_oracle_13_identity_correction_changes_nothing(step):
+    schedule = from_config(SD15, 20)
+    assert schedule.timesteps[0] == 999
+    assert schedule.timesteps[-1] == 49
+    x0, eps = some_x0()
+    before, after = corrected(schedule, step, x0, eps, Plain())
+    assert torch.equal(after.x0, x0)
+    assert torch.allclose(after.eps, eps, rtol=1e-4 if step == 0 else 1e-5, atol=1e-5)
+    solver = DDIMSolver(schedule)
+    assert torch.allclose(solver.step(after, step).latents, solver.step(before, step).latents, atol=1e-5)
+
+
+GAINS = ".023 .029 .034 .041 .047 .054 .061 .068 .075 .082 .090 .099 .109 .120 .135 .155 .185 .234 .339 1.000"
+
+
+@pytest.mark.parametrize(("step", "gain"), enumerate(map(float, GAINS.split())))
+def test_oracle_13_step_gain(step, gain):
+    """x' - x = g_t (x0bar - x0hat), with the table of section 1.1."""
+    schedule = from_config(SD15, 20)
+    x0, eps = some_x0()
+    delta = 0.25
+    before, after = corrected(schedule, step, x0, eps, Plain(shift=delta))
+    solver = DDIMSolver(schedule)
+    moved = solver.step(after, step).latents - solver.step(before, step).latents
+    a, prev = schedule.alpha(step), schedule.alpha_prev(step)
+    exact = prev**0.5 - (a * (1 - prev) / (1 - a)) ** 0.5
+    assert exact == pytest.approx(gain, abs=6e-4)
+    assert torch.allclose(moved, torch.full_like(moved, exact * delta), atol=2e-6)
+    if step == 19:
+        assert torch.equal(solver.step(after, step).latents, after.x0)
+
+
+def test_oracle_14_schedule_of_steps():
+    """Ours are fractions of the schedule; the published interval 5 of 20 steps is one such list."""
+    assert set(steps_at((0.05, 0.3, 0.55, 0.8), 20)) == {0, 5, 10, 15}
+    assert steps_at((0.5, 0.75, 1.0), 20) == (9, 14, 19)
+    assert len(from_config(SD15, 10).truncate(0.3)) == 3
+    assert len(from_config(SD15, 20)) == 20
+
+
+ROWS, TOKENS, WIDTH = 5, 12, 16
+NEIGHBOURS = [[0, 0, 0, 1], [0, 0, 1, 2], [0, 1, 2, 3], [0, 2, 3, 4], [0, 3, 4, 4]]
+
+
+def randn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def attention() -> Attention:
+    torch.manual_seed(0)
+    return Attention(query_dim=WIDTH, heads=4, dim_head=4).eval().requires_grad_(False)
+
+
+def layout(attend: list[list[int]]) -> Layout:
+    return Layout(tuple(range(len(attend))), torch.tensor(attend), slice(0, len(attend)))
+
+
+def run(attention: Attention, processor: object, x: torch.Tensor, **kwargs: object) -> torch.Tensor:
+    attention.set_processor(processor)
+    out: torch.Tensor = attention(x, **kwargs)
+    return out
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_oracle_15_one_part_is_self_attention(attention: Attention, groups: int) -> None:
+    x = randn(groups * ROWS, TOKENS, WIDTH)
+    plain = run(attention, AttnProcessor2_0(), x)
+    for attend in ([[r] for r in range(ROWS)], [[r, r] for r in range(ROWS)]):
+        shared = run(attention, FrameAttention(), x, layout=layout(attend))
+        torch.testing.assert_close(shared, plain, rtol=0, atol=1e-5)
+    torch.testing.assert_close(run(attention, GroupAttention(1), x), plain, rtol=0, atol=1e-5)
+
+
+def test_oracle_15_identical_frames_equal_self_attention(attention: Attention) -> None:
+    x = randn(1, TOKENS, WIDTH).expand(ROWS, -1, -1)
+    plain = run(attention, AttnProcessor2_0(), x)
+    shared = run(attention, FrameAttention(), x, layout=layout(NEIGHBOURS))
+    torch.testing.assert_close(shared, plain, rtol=0, atol=1e-5)
+    torch.testing.assert_close(run(attention, GroupAttention(ROWS), x), plain, rtol=0, atol=1e-5)
+
+
+def test_oracle_15_order_of_neighbours_changes_nothing(attention: Attention) -> None:
+    x = randn(ROWS, TOKENS, WIDTH)
+    whole = layout(NEIGHBOURS)
+    shuffled = replace(whole, attend=whole.attend[:, [2, 0, 3, 1]])
+    one, two = (run(attention, FrameAttention(), x, layout=way) for way in (whole, shuffled))
+    torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
+    order = [0, 3, 1, 4, 2]
+    joint = run(attention, GroupAttention(ROWS), x)
+    torch.testing.assert_close(run(attention, GroupAttention(ROWS), x[order]), joint[order], rtol=0, atol=1e-5)
+
+
+def test_oracle_16_identical_frames_stay_identical():
+    x0, eps = some_x0(1)
+    for residual in (True, False):
+        _, after = corrected(
+            from_config(SD15, 10), 5, x0.expand(6, -1, -1, -1), eps.expand(6, -1, -1, -1), Plain(), 2, residual
+        )
+        for frame in range(1, 6):
+            assert torch.equal(after.x0[frame], after.x0[0])
+            assert torch.equal(after.eps[frame], after.eps[0])
