@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from models.methods.restyle import deflicker_steps, run_length
 from tasks.correspond import pairs_base
-from tasks.programs import ShotSpec
+from tasks.programs import ShotSpec, SourceFrames
 from tasks.ref import Ref
 from tasks.run import Run
 from tasks.shot import Shot
@@ -74,6 +74,7 @@ def denoise(run: Run, shot: Shot, prompt: str, inputs: Sequence[Ref]) -> Denoise
             frame_digests=shot.digests,
             inverted=StageKey("invert", inverted.key, {}) if inverted else None,
             pairs=pairs_base(run, shot) if "correspond" in by_stage else None,
+            source=_source(run, shot) if deflicker and deflicker["match"] != "guide" else None,
         )
         stepped = run_steps(run, run.engines.engine(job.model), spec, shot.windows, writing)
         work["computed"] = stepped.computed
@@ -83,6 +84,11 @@ def denoise(run: Run, shot: Shot, prompt: str, inputs: Sequence[Ref]) -> Denoise
     if ref.status == "computed":
         StepLog(run.store, key).clear()  # what was published needs no way back into its middle
     return Denoised(ref, total, work["computed"])
+
+
+def _source(run: Run, shot: Shot) -> SourceFrames:
+    """Where workers read source frames; without what reading does not need, which is most of an index's bytes."""
+    return SourceFrames(run.source, shot.facts, shot.index.model_copy(update={"digests": (), "posters": ()}))
 
 
 def digest_over(manifests: Sequence[Manifest], tensor: str) -> str:

@@ -160,7 +160,7 @@ def _render_shot(run: Run, staged: Do, shot: Shot, part: str) -> Denoised:
     inputs = [staged("condition", part, partial(condition, run, shot))]
     if run.job.start == "inverted":
         inputs.append(staged("invert", part, partial(invert, run, shot, inputs[0])))
-    if deflicker_steps(run.job) or run.job.deflicker.filters_after:
+    if needs_correspondence(run.job):
         inputs.append(staged("correspond", part, partial(correspond, run, shot)))
     done: list[Denoised] = []
 
@@ -170,6 +170,11 @@ def _render_shot(run: Run, staged: Do, shot: Shot, part: str) -> Denoised:
 
     staged("denoise", part, work)
     return done[-1]
+
+
+def needs_correspondence(job: RestyleJob) -> bool:
+    """Whether a job reads cached correspondence: where it deflickers, unless it searches for every match itself."""
+    return bool(deflicker_steps(job) or job.deflicker.filters_after) and job.deflicker.match != "fastblend"
 
 
 def lower_rung(job: RestyleJob) -> RestyleJob | None:

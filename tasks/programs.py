@@ -7,8 +7,10 @@ from the store. Knows the store and the methods; knows no lanes and no shards.
 from __future__ import annotations
 
 import hashlib
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from configs.job import RestyleJob
+from configs.job import ControlConfig, RestyleJob
 from models.attention import around_exchange, call_layout
 from models.backbone import Backbone
-from models.conditions import prepare_control
+from models.conditions import prepare_control, reference_picture
 from models.corrections import fill
 from models.inversion import InversionProgram
 from models.methods.restyle import restyle_program
@@ -51,10 +53,20 @@ class SourceSpec:
 
 
 @dataclass(frozen=True)
+class SourceFrames:
+    """The clip a shot is a part of, for a program that looks at the source's pixels again while it runs."""
+
+    uri: str
+    facts: ClipFacts
+    index: ClipIndex
+
+
+@dataclass(frozen=True)
 class ShotSpec:
     """All a worker must know to run a program on one shot; small, picklable, without a tensor.
 
-    `key` is the artifact that `finish` writes to, `step_key` names the step commits; `pts` are the shot's.
+    `key` is the artifact that `finish` writes to, `step_key` names the step commits; `pts` are the shot's;
+    `source` is there when the program asks for the condition "guide".
     """
 
     program: Literal["restyle", "invert"]
@@ -68,6 +80,7 @@ class ShotSpec:
     frame_digests: tuple[str, ...] = ()
     inverted: StageKey | None = None
     pairs: str | None = None
+    source: SourceFrames | None = None
     meta: dict[str, Any] = field(default_factory=dict)
 
 
@@ -118,19 +131,28 @@ def _condition_window(spec: SourceSpec, window: Window, reader: FrameReader, bac
     latents = backbone.encode(fill(rgb, spec.job.window.size))[:count]
     tensors = {"x": latents.cpu()}
     numbers = list(range(first, first + count))
-    for n, control in enumerate(spec.job.model.controls):
+    for n, control in enumerate(spec.job.controls):
         image = prepare_control(
             control.kind,
             frames,
             latents,
             backbone.factor,
-            folder=control.path,
+            path=control.path,
             numbers=[spec.index.first + n for n in numbers],
+            reference_Chw=_reference(control, frames.shape[1:3], spec.job.window.size, backbone),
         )
         tensors[f"control{n}"] = image.to(torch.float16).cpu()
     pts = list(spec.index.pts[first : first + count])
     data = encode_window(numbers, pts, 0, tensors, spec.key.key, store.compression)
     return store.write_part(spec.key, part_name("condition", window), data)
+
+
+def _reference(control: ControlConfig, size: tuple[int, int], batch: int, backbone: Backbone) -> Tensor | None:
+    """Latents of a control's reference picture, encoded in a call of the same shape as all others."""
+    if control.kind != "reference-latents" or control.path is None:
+        return None
+    picture = torch.from_numpy(reference_picture(control.path, size)).permute(2, 0, 1)[None]
+    return backbone.encode(fill(picture.to(backbone.device, backbone.dtype) / 255, batch))[0]
 
 
 def write_result(spec: ShotSpec, window: Window, latents: Tensor, result: dict[str, Any], store: Store) -> Part:
@@ -153,18 +175,36 @@ def _digest(value: Tensor) -> str:
 
 
 class _StoredConditions:
-    """`ctx.condition`: rows of any frames of the shot, from parts read once and kept up to a bound in bytes."""
+    """`ctx.condition`: rows of any frames of the shot, from parts read once and kept up to a bound in bytes.
+
+    "guide" is not stored: those are source frames, uint8 [F,H,W,3] on the CPU, decoded again when asked for.
+    """
 
     def __init__(self, spec: ShotSpec, windows: Sequence[Window], backbone: Backbone, store: Store) -> None:
         self.spec, self.windows, self.backbone, self.store = spec, windows, backbone, store
         self._kept: OrderedDict[tuple[str, int], dict[str, Tensor]] = OrderedDict()
         self._manifests: dict[str, Manifest] = {}
+        self._reader: FrameReader | None = None
 
     def __call__(self, name: str, frames: Sequence[int]) -> Tensor:
+        if name == "guide":
+            first = self.windows[0].first_frame
+            return torch.from_numpy(np.concatenate([self._source().read(first + f, first + f + 1) for f in frames]))
         size = self.windows[0].stop - self.windows[0].start
         kind, column = ("invert", "x") if name == "inverted" else ("condition", "x" if name == "latents" else name)
         rows = [self._part(kind, f // size)[column][f % size] for f in frames]
         return torch.stack(rows).to(self.backbone.device, self.backbone.dtype)
+
+    def _source(self) -> FrameReader:
+        """The clip, opened when first asked for and let go with this object; it holds a bounded number of frames."""
+        if self._reader is None:
+            source = self.spec.source
+            assert source is not None, "this program asked for source frames, which its spec does not name"
+            opened = ExitStack()
+            weakref.finalize(self, opened.close)
+            path = opened.enter_context(local_copy(source.uri))
+            self._reader = opened.enter_context(FrameReader(path, source.facts, source.index, self.spec.size))
+        return self._reader
 
     def _part(self, kind: str, k: int) -> dict[str, Tensor]:
         if (kind, k) in self._kept:

@@ -15,6 +15,7 @@ import jinja2
 from pydantic import BaseModel, ConfigDict
 
 from configs.job import RestyleJob
+from tasks.pair_facts import PairFacts
 from tasks.report_chart import Chart, chart
 from tasks.run import StageRecord, WindowSteps
 
@@ -88,6 +89,7 @@ class ReportData(_Frozen):
     curves: dict[str, list[float | None]] = {}
     window_starts: list[int] = []
     stages: list[StageRecord] = []
+    correspondence: PairFacts | None = None
     window_steps: WindowSteps = WindowSteps()
     deflicker_steps: list[int] = []
     shots: list[ShotFacts] = []
@@ -116,6 +118,8 @@ def render_report(data: ReportData) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters.update(size=_size, seconds=_seconds, number=_number)
     text = (resources.files("tasks") / "report.html.j2").read_text(encoding="utf-8")
+    if data.correspondence is not None:
+        data = data.model_copy(update={"notes": [_matching(data.correspondence), *data.notes]})
     longest = max((stage.seconds for stage in data.stages), default=0.0) or 1.0
     return environment.from_string(text).render(
         data=data,
@@ -191,6 +195,14 @@ def _cards(data: ReportData) -> list[_Figure]:
 
 def _beside(name: str, result: float | None, source: float | None) -> str:
     return f"{name} {result:.1f}, source {source:.1f}" if result is not None and source is not None else ""
+
+
+def _matching(facts: PairFacts) -> str:
+    return (
+        f"Correspondence ({facts.method}): {facts.pairs} pairs of frames, {facts.computed} computed and "
+        f"{facts.pairs - facts.computed} reused, in {_seconds(facts.seconds)}; {_size(facts.bytes)} in the store, "
+        "shared by every job on this clip."
+    )
 
 
 def _parameters(job: RestyleJob) -> dict[str, list[tuple[str, str, bool]]]:

@@ -15,6 +15,7 @@ from configs.presets import styled_prompt
 from models.methods.restyle import deflicker_steps
 from tasks.denoise import digest_over
 from tasks.evaluate import metrics_of
+from tasks.pair_facts import pair_facts
 from tasks.previews import previews_within
 from tasks.ref import Ref
 from tasks.rendered import rendered_frames
@@ -95,6 +96,7 @@ def _gather(run: Run, told: Told) -> ReportData:
         curves=metrics["curves"],
         window_starts=[w.first_frame + w.start for shot in shots for w in shot.windows],
         stages=list(told.stages),
+        correspondence=pair_facts(run, told.stages),
         window_steps=told.steps,
         deflicker_steps=list(deflicker_steps(run.job)),
         shots=[

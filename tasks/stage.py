@@ -16,7 +16,7 @@ from tasks.run import Progress, Run
 from tasks.store import Store
 from tasks.store.keys import StageKey
 from tasks.store.lease import Lease
-from tasks.store.manifest import Part
+from tasks.store.manifest import Manifest, Part
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,29 @@ class Writing:
 Computed = tuple[Sequence[Part], Mapping[str, Any]]
 
 
-def run_stage(run: Run, key: StageKey, compute: Callable[[Writing], Computed]) -> Ref:
+def _listed_parts_are_all(found: Manifest) -> bool:
+    return True
+
+
+def run_stage(
+    run: Run,
+    key: StageKey,
+    compute: Callable[[Writing], Computed],
+    still_whole: Callable[[Manifest], bool] = _listed_parts_are_all,
+) -> Ref:
     """The artifact of `key`: found (`reused`) or computed by `compute`, which returns parts and meta.
 
-    Two runs that want the same key at once: one computes, the other waits for it and finds it.
+    `still_whole` is asked of a found artifact that leans on objects which are not its parts; one it denies is computed
+    again. Two runs that want the same key at once: one computes, the other waits for it and finds it.
     """
     began = time.perf_counter()
     found = run.store.lookup(key)
-    if found is None:
+    if found is None or not still_whole(found):
         with Lease.acquire(run.store, key, wait=_waiting(run, key)) as lease:
             found = run.store.lookup(key)
+            if found is not None and not still_whole(found):
+                run.store.forget(key)  # under the lease: nobody else is publishing it
+                found = None
             if found is None:
                 parts, meta = compute(Writing(run.store, key, lease))
                 seconds = time.perf_counter() - began

@@ -15,7 +15,8 @@ from flows.commands.options import job_of, job_options, json_option, resource_op
 from flows.commands.outcome import Outcome, drawn, duration, size
 
 if TYPE_CHECKING:
-    from configs.job import RestyleJob
+    from configs.job import ModelConfig, RestyleJob
+    from tasks.correspond_forecast import PairForecast
     from tasks.store import Manifest, Store
     from tasks.video.facts import ClipFacts, ClipIndex
 
@@ -28,7 +29,8 @@ _SECONDS_PER_PIXEL_STEP = 1.5 / (256 * 144 * 10)
 class VideoPlan:
     """What one video takes; `shots` and `windows` are lower bounds until `shots_known` (found while decoding).
 
-    `bytes` are latents committed per step, `seconds` the time to denoise, `basis` where that figure comes from.
+    `bytes` are latents committed per step, `seconds` the time to denoise, `basis` where that figure comes from;
+    `correspondence` is what matching the frames takes, apart from these.
     """
 
     source: str
@@ -46,6 +48,7 @@ class VideoPlan:
     bytes: int
     seconds: float
     basis: str
+    correspondence: PairForecast
 
 
 @click.group()
@@ -86,6 +89,7 @@ def plan_restyle(
 def plan_video(job: RestyleJob, uri: str, store: Store) -> VideoPlan:
     """Plan one video from its header, and from its decode pass where the store has that. Errors: VideoError."""
     from models.methods.restyle import deflicker_steps, run_length
+    from tasks.correspond_forecast import forecast
     from tasks.video.frames import working_size
     from tasks.video.source import probe
 
@@ -94,10 +98,13 @@ def plan_video(job: RestyleJob, uri: str, store: Store) -> VideoPlan:
     first, last = job.input.frames or (0, facts.frames)
     frames = index.frames if index else max(0, min(last, facts.frames) - first)
     shots = index.shots if index else ((0, frames),)
-    height, width = working_size(facts, job.working_size)
+    cells = _cells(job.model)
+    height, width = working_size(facts, job.working_size, cells.multiple)
     windows = sum(math.ceil((stop - start) / job.window.size) for start, stop in shots)
     steps = run_length(job)
     rate, basis = _rate(store, job)
+    matched = shots if deflicker_steps(job) or job.deflicker.filters_after else ()
+    digests = index.digests if index else None
     return VideoPlan(
         source=uri,
         frames=frames,
@@ -111,9 +118,10 @@ def plan_video(job: RestyleJob, uri: str, store: Store) -> VideoPlan:
         steps=steps,
         window_steps=windows * steps,
         deflicker_steps=deflicker_steps(job),
-        bytes=_latent_bytes(job, frames, height, width),
+        bytes=_latent_bytes(job, cells, frames, height, width),
         seconds=rate * frames * height * width * steps,
         basis=basis,
+        correspondence=forecast(store, job.deflicker, matched, (height, width), job.window.size, digests),
     )
 
 
@@ -168,10 +176,29 @@ def _seconds_per(manifest: Manifest) -> float:
     return manifest.seconds / max(1, (stop - first) * height * width * params["num_inference_steps"])
 
 
-def _latent_bytes(job: RestyleJob, frames: int, height: int, width: int) -> int:
-    """Bytes of latents committed per step: 1/8 of the sides, 16 channels for pocket and 4 for SD-type models."""
-    channels = 16 if job.model.path == "pocket" else 4
-    return frames * channels * (height // 8) * (width // 8) * (4 if job.model.dtype == "float32" else 2)
+@dataclass(frozen=True)
+class _Cells:
+    """Latent channels of a model, pixels per latent, and the multiple a frame's sides must have."""
+
+    channels: int
+    factor: int
+    multiple: int
+
+
+def _cells(model: ModelConfig) -> _Cells:
+    """Read from the files of an embedded model; of others, which may be gigabytes elsewhere, as Stable Diffusion 1."""
+    from models.backbone import describe
+
+    if model.path not in ("pocket", "dry"):
+        return _Cells(4, 8, 64)
+    known = describe(model)
+    return _Cells(known.latent_channels, known.factor, known.size_multiple)
+
+
+def _latent_bytes(job: RestyleJob, cells: _Cells, frames: int, height: int, width: int) -> int:
+    """Bytes of latents committed per step."""
+    values = frames * cells.channels * (height // cells.factor) * (width // cells.factor)
+    return values * (4 if job.model.dtype == "float32" else 2)
 
 
 def _text(plans: list[VideoPlan]) -> str:
@@ -189,4 +216,17 @@ def _text(plans: list[VideoPlan]) -> str:
             duration(video.seconds),
         )
     total = sum(video.seconds for video in plans)
-    return drawn(table, f"\nabout {duration(total)} of denoising: {plans[0].basis}")
+    denoising = f"\nabout {duration(total)} of denoising: {plans[0].basis}"
+    return drawn(table, denoising, _matching([video.correspondence for video in plans]))
+
+
+def _matching(forecasts: list[PairForecast]) -> str:
+    """One line for the correspondence of all videos, whose time and bytes are spent once per clip."""
+    pairs, cached = sum(f.pairs for f in forecasts), sum(f.cached for f in forecasts)
+    if not pairs:
+        return "no correspondence is needed"
+    line = f"correspondence ({forecasts[0].method}): {pairs} pairs of frames, {cached} of them in the store"
+    if cached < pairs:
+        seconds, more = sum(f.seconds for f in forecasts), sum(f.bytes for f in forecasts)
+        line += f"; about {duration(seconds)} and {size(more)} for the others: {forecasts[0].basis}"
+    return line

@@ -23,7 +23,7 @@ from tasks.video.decoder import Decoder
 from tasks.video.facts import ClipFacts, ClipIndex, Damage
 from tasks.video.packets import PacketTable, scan
 from tasks.video.scaling import resize, to_shown
-from tasks.video.shots import THUMBNAIL, find_shots
+from tasks.video.shots import THUMBNAIL, ShotFinder
 
 _POSTERS = 4
 _POSTER_SIDE = 160
@@ -36,7 +36,7 @@ class _Pass:
     pts: list[int] = field(default_factory=list)
     corrupt: list[int] = field(default_factory=list)  # ticks
     digests: list[str] = field(default_factory=list)
-    thumbnails: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    shots: ShotFinder = field(default_factory=ShotFinder)
     posters: dict[int, str] = field(default_factory=dict)
     stopped: str = ""
 
@@ -74,7 +74,7 @@ def build_index(path: Path, facts: ClipFacts, limits: InputConfig) -> ClipIndex:
         pts=tuple(seen.pts),
         end_pts=end,
         keys=tuple(number[k] for k in table.keys if k in number),
-        shots=find_shots(seen.thumbnails),
+        shots=seen.shots.shots(),
         digests=tuple(seen.digests),
         damage=damage,
         careful=careful,
@@ -118,7 +118,7 @@ def _decode(path: Path, facts: ClipFacts, wanted: tuple[int, ...], *, careful: b
             image = to_shown(to_rgb.rgb8(frame), facts)
             seen.pts.append(frame.pts)
             seen.digests.append(hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest())
-            seen.thumbnails.append(resize(image, *THUMBNAIL))
+            seen.shots.push(resize(image, *THUMBNAIL))
             if frame.is_corrupt:
                 seen.corrupt.append(frame.pts)
             if frame.pts in poster_at:

@@ -6,7 +6,7 @@ interface, so nothing is decoded twice. Knows thumbnails; knows no file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -14,32 +14,65 @@ import numpy.typing as npt
 from scenedetect import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector
 
+Thumbnail = npt.NDArray[np.uint8]
 THUMBNAIL = (36, 64)  # height, width
 _LOOK = 3  # frames either side in which a flash is over
 
 
-def find_shots(thumbnails: Sequence[npt.NDArray[np.uint8]]) -> tuple[tuple[int, int], ...]:
-    """`[start, stop)` ranges that cover all frames; thumbnails uint8 [36,64,3] RGB.
+_KEPT = 16  # frames; the detector reports a cut two frames after it
 
-    Cuts in the first and last two frames are not seen: the detector needs a neighbourhood.
-    """
-    detector = AdaptiveDetector(min_scene_len=2)
-    cuts: list[int] = []
-    for number, image in enumerate(thumbnails):
+
+class ShotFinder:
+    """Frames are pushed in order; only the last few thumbnails are held."""
+
+    def __init__(self) -> None:
+        self._detector = AdaptiveDetector(min_scene_len=2)
+        self._near: dict[int, Thumbnail] = {}
+        self._reported: list[int] = []
+        self._cuts: list[int] = []
+        self._frames = 0
+
+    def push(self, thumbnail: Thumbnail) -> None:
+        """The next frame, uint8 [36,64,3] RGB."""
+        self._near[self._frames] = thumbnail
+        self._near.pop(self._frames - _KEPT, None)
         # The rate is only for printing time codes; counting frames is all that happens here.
-        found = detector.process_frame(FrameTimecode(number, 25.0), np.ascontiguousarray(image[..., ::-1]))
-        cuts += [time.frame_num for time in found]
-    kept = [cut for cut in sorted(set(cuts)) if not _is_flash(thumbnails, cut)]
-    return tuple(pairwise((0, *kept, len(thumbnails)))) if thumbnails else ()
+        time = FrameTimecode(self._frames, 25.0)
+        found = self._detector.process_frame(time, np.ascontiguousarray(thumbnail[..., ::-1]))
+        self._frames += 1
+        self._reported += [cut.frame_num for cut in found]
+        self._settle(self._frames - _LOOK)
+
+    def shots(self) -> tuple[tuple[int, int], ...]:
+        """`[start, stop)` ranges that cover all frames pushed.
+
+        Cuts in the first and last two frames are not seen: the detector needs a neighbourhood.
+        """
+        self._settle(self._frames)
+        return tuple(pairwise((0, *sorted(self._cuts), self._frames))) if self._frames else ()
+
+    def _settle(self, last: int) -> None:
+        """Decide on the cuts up to frame `last`, whose surroundings have been seen."""
+        ready = {cut for cut in self._reported if cut <= last}
+        self._reported = [cut for cut in self._reported if cut > last]
+        self._cuts += [cut for cut in ready - set(self._cuts) if not _is_flash(self._near, cut)]
 
 
-def _is_flash(thumbnails: Sequence[npt.NDArray[np.uint8]], cut: int) -> bool:
+def find_shots(thumbnails: Iterable[Thumbnail]) -> tuple[tuple[int, int], ...]:
+    """`ShotFinder` over thumbnails that are there already."""
+    finder = ShotFinder()
+    for thumbnail in thumbnails:
+        finder.push(thumbnail)
+    return finder.shots()
+
+
+def _is_flash(near: Mapping[int, Thumbnail], cut: int) -> bool:
     """Whether the picture comes back: something just before the cut looks like something just after it."""
-    before = range(max(0, cut - _LOOK), cut)
-    after = range(cut, min(len(thumbnails), cut + _LOOK))
-    step = _distance(thumbnails[cut - 1], thumbnails[cut])
-    return min(_distance(thumbnails[b], thumbnails[a]) for b in before for a in after) < 0.5 * step
+    before = [near[f] for f in range(cut - _LOOK, cut) if f in near]
+    after = [near[f] for f in range(cut, cut + _LOOK) if f in near]
+    step = _distance(near[cut - 1], near[cut])
+    return min(_distance(b, a) for b in before for a in after) < 0.5 * step
 
 
-def _distance(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> float:
+def _distance(a: Thumbnail, b: Thumbnail) -> float:
     return float(np.abs(a.astype(np.int16) - b).mean())

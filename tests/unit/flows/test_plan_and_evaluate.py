@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from configs.overrides import build_job
 from flows.cli import main
 from models.judge import JUDGE_VERSION
 from models.pocket.styles import apply_style
+from models.tables import pairs_needed
+from tasks.correspond import correspond
+from tasks.decode import decode, index_of
+from tasks.engine.pool import EnginePool
+from tasks.pipeline import shots_of
+from tasks.probe import facts_of, probe
+from tasks.run import Run
+from tasks.store import Store
 
 FRAMES, HEIGHT, WIDTH = 10, 48, 64
 
@@ -45,9 +55,9 @@ def found(*args: str) -> dict[str, Any]:
 def test_plan_counts_windows_and_steps_and_writes_nothing(clip: str, tmp_path: Path) -> None:
     store = tmp_path / "store"
     args = ["plan", "restyle", clip, "--style", "oil", "--store", str(store), "--set", "window.size=4"]
-    (plan,) = found(*args, "--set", "working_size=32", "--set", "steps=6")["plans"]
+    (plan,) = found(*args, "--set", "working_size=64", "--set", "steps=6")["plans"]
     assert (plan["frames"], plan["width"], plan["height"]) == (FRAMES, WIDTH, HEIGHT)
-    assert (plan["working_width"], plan["working_height"]) == (32, 24)
+    assert (plan["working_width"], plan["working_height"]) == (WIDTH, HEIGHT)
     assert (plan["windows"], plan["steps"], plan["window_steps"]) == (3, 6, 18)
     assert plan["shots_known"] is False
     assert plan["seconds"] > 0
@@ -59,6 +69,65 @@ def test_plan_obeys_a_range_of_frames_and_says_what_dry_costs(clip: str) -> None
     args = ["plan", "restyle", clip, "--style", "oil", "--preset", "dry", "--set", "input.frames=2,7"]
     (plan,) = found(*args)["plans"]
     assert (plan["frames"], plan["windows"], plan["seconds"]) == (5, 2, 0.0)
+
+
+DRY = ("--style", "oil", "--preset", "dry", "--set", "window.size=4", "--set", "working_size=64")
+
+
+def matching(clip: str, store: Path, *sets: str) -> dict[str, Any]:
+    """What `plan` says about correspondence."""
+    args = [arg for one in sets for arg in ("--set", one)]
+    (plan,) = found("plan", "restyle", clip, *DRY, "--store", str(store), *args)["plans"]
+    value: dict[str, Any] = plan["correspondence"]
+    return value
+
+
+def test_plan_tells_correspondence_apart(clip: str, tmp_path: Path) -> None:
+    needed = sum(map(len, pairs_needed(FRAMES, 2).values()))
+    first = matching(clip, tmp_path / "none", "deflicker.window=2")
+    assert (first["method"], first["pairs"], first["cached"]) == ("patchmatch", needed, 0)
+    assert first["basis"].startswith("a rule of thumb")
+    assert first["seconds"] > 0
+    assert first["bytes"] > 0
+    assert matching(clip, tmp_path / "none", "deflicker.window=2", "deflicker.correspondence=flow")["method"] == "flow"
+    naive = matching(clip, tmp_path / "none", "deflicker.window=2", "deflicker.mode=naive")
+    assert naive["pairs"] == sum(map(len, pairs_needed(FRAMES, 2, mode="naive").values())) > needed
+    for nothing in ("deflicker.enabled=false", "deflicker.window=0", "deflicker.match=fastblend"):
+        assert matching(clip, tmp_path / "none", nothing)["pairs"] == 0
+
+
+def test_plan_finds_the_pairs_of_earlier_jobs_and_learns_their_rate(clip: str, tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"), workers=0)
+    job = build_job("dry", None, DRY[5::2], {"style": "oil"})
+    job = job.model_copy(update={"deflicker": job.deflicker.model_copy(update={"window": 3})})
+    with EnginePool(store.url, 0, "cpu", lanes=1) as engines:
+        run = Run(job, clip, store, engines)
+        probed = probe(run, Path(clip))
+        facts = facts_of(run, probed)
+        decoded = decode(run, probed, facts, Path(clip))
+        shots = shots_of(run, facts, index_of(run, decoded), Path(clip), decoded)
+        for shot in shots:
+            correspond(run, shot)
+    full = matching(clip, tmp_path / "store", "deflicker.window=3")
+    assert full["cached"] == full["pairs"] > 0
+    assert (full["seconds"], full["bytes"]) == (0.0, 0)
+    assert full["basis"] == f"measured here ({len(shots)} shots of earlier jobs)"
+    wider = matching(clip, tmp_path / "store", "deflicker.window=4")
+    assert 0 < wider["cached"] < wider["pairs"]
+    assert wider["seconds"] > 0
+    assert matching(clip, tmp_path / "store", "deflicker.window=3", "deflicker.correspondence=flow")["cached"] == 0
+    args = ["plan", "restyle", clip, *DRY, "--store", str(tmp_path / "store"), "--set", "deflicker.window=3"]
+    said = " ".join(CliRunner().invoke(main, args).stdout.split())
+    assert f"correspondence (patchmatch): {full['pairs']} pairs of frames, {full['pairs']} of them in the store" in said
+    shutil.rmtree(tmp_path / "store" / "pairs")
+    assert matching(clip, tmp_path / "store", "deflicker.window=3")["cached"] == 0, "a list without its packs"
+
+
+def test_a_way_to_match_that_does_not_exist_exits_2_and_names_those_that_do(clip: str) -> None:
+    result = found("plan", "restyle", clip, "--style", "oil", "--set", "deflicker.correspondence=optical")
+    assert (result["exit_code"], result["status"]) == (2, "failed")
+    said = result["errors"][0]["message"]
+    assert all(word in said for word in ("deflicker.correspondence", "patchmatch", "flow"))
 
 
 def test_plan_goes_on_after_a_bad_source(clip: str) -> None:

@@ -14,10 +14,11 @@ import torch
 from configs.errors import Interrupted
 from configs.job import RestyleJob
 from flows.explain import explain
+from models.tables import pairs_needed
 from tasks.engine.pool import EnginePool
 from tasks.pipeline import restyle_video
 from tasks.run import Run, VideoResult
-from tasks.store import Store
+from tasks.store import StageKey, Store
 
 FRAMES = 10
 
@@ -114,6 +115,48 @@ def test_commit_interval_and_window_radius_reuse_what_they_should(restyle: Resty
     assert statuses(wider)["condition"] == "reused"
     assert statuses(wider)["denoise"] == "computed"
     assert wider.output.latents_digest != first.output.latents_digest
+
+
+def matched(result: VideoResult, store: Store) -> dict[str, Any]:
+    """What stage `correspond` noted."""
+    (stage,) = (stage for stage in result.stages if stage.stage == "correspond")
+    return store.require(StageKey("correspond", stage.key, {})).meta
+
+
+def test_a_second_job_on_the_clip_matches_no_frames_again(restyle: Restyle, tmp_path: Path) -> None:
+    """Another prompt finds the very list; smaller radii whose pairs are all there list them and compute none."""
+    wide, store = restyle(), Store.attach(str(tmp_path / "store"))
+    asked = pairs_needed(FRAMES, 3)
+    assert matched(wide, store)["computed"] == matched(wide, store)["pairs"] == sum(map(len, asked.values()))
+    assert statuses(restyle(prompt="y", seed=3))["correspond"] == "reused"
+    for radius in (2, 1):
+        fewer = pairs_needed(FRAMES, radius)
+        assert all(set(fewer[t]) <= set(asked[t]) for t in fewer), "else this radius proves nothing"
+        again = restyle(prompt="z", deflicker={"window": radius})
+        assert statuses(again)["correspond"] == "computed"
+        assert statuses(again)["denoise"] == "computed"
+        assert matched(again, store)["pairs"] == sum(map(len, fewer.values())) > 0
+        assert matched(again, store)["computed"] == matched(again, store)["written"] == 0
+
+
+def test_a_wider_radius_matches_only_what_is_new(restyle: Restyle, tmp_path: Path) -> None:
+    restyle()
+    wide, store = restyle(deflicker={"window": 4}), Store.attach(str(tmp_path / "store"))
+    known, asked = pairs_needed(FRAMES, 3), pairs_needed(FRAMES, 4)
+    new = sum(len(set(asked[t]) - set(known[t])) for t in asked)
+    assert 0 < new == matched(wide, store)["computed"] < matched(wide, store)["pairs"]
+
+
+def test_the_report_counts_pairs_on_a_line_of_its_own(restyle: Restyle) -> None:
+    total = sum(map(len, pairs_needed(FRAMES, 3).values()))
+    first, again = restyle(), restyle(prompt="y")
+    for result, computed in ((first, total), (again, 0)):
+        page = Path(result.output.report).read_text()
+        said = f"{total} pairs of frames, {computed} computed and {total - computed} reused"
+        assert f"Correspondence (patchmatch): {said}" in page
+    sizes = {stage.bytes for result in (first, again) for stage in result.stages if stage.stage == "correspond"}
+    assert len(sizes) == 1
+    assert sizes.pop() > 1000, "what the packs take, not only their list"
 
 
 def test_stopping_keeps_committed_steps(restyle: Restyle) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from configs.overrides import build_job
+from tasks.pair_facts import PairFacts
 from tasks.report import OutputFacts, ReportData, ShotFacts, SourceFacts, render_report
 from tasks.report_chart import chart
 from tasks.run import StageRecord, WindowSteps
@@ -157,6 +158,15 @@ def test_reused_stages_keys_steps_and_the_notice_are_told() -> None:
     assert "Deflicker ran in steps 4, 9" in page
     assert "AI-generated" in page
     assert "12345678" * 4 in page
+
+
+def test_correspondence_has_a_line_of_its_own() -> None:
+    facts = PairFacts(method="flow", pairs=96, computed=40, seconds=1.5, bytes=2_500_000)
+    page = render_report(data(correspondence=facts))
+    assert (
+        "Correspondence (flow): 96 pairs of frames, 40 computed and 56 reused, in 1.50 s; 2.5 MB in the store" in page
+    )
+    assert "pairs of frames," not in render_report(data())
 
 
 def test_a_bare_result_makes_a_page() -> None:

@@ -1,0 +1,80 @@
+"""What stage `correspond` will take, before it runs: pairs needed, pairs the store has, time and bytes for the rest.
+
+Reads manifests and lists of pairs only: no frame, no match.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from configs.job import DeflickerConfig
+from models.sampling import windows_of
+from tasks.correspond import Pair, listed_pairs, packs_name, packs_stand, pairs_asked
+from tasks.store import Manifest, StageKey, Store
+
+# video.md 3.3 and 4, one thread at 512x512: 70 ms a pair; 76 ms of flow, both ways
+_SECONDS_PER_PIXEL: Mapping[str, float] = MappingProxyType({"patchmatch": 70e-3 / 512**2, "flow": 2 * 76e-3 / 512**2})
+_BYTES_PER_PIXEL = 2.0  # packed offsets and errors of real clips; 6 unpacked
+_ENOUGH = 20
+
+
+@dataclass(frozen=True)
+class PairForecast:
+    """What matching the frames of a video takes: `pairs` in all, `cached` of them left by finished jobs.
+
+    `seconds` and `bytes` are for the others, at the rate that `basis` names. Pairs that an interrupted job left are
+    not counted as cached. Before the clip was decoded nothing can be cached, and a cut would take pairs away.
+    """
+
+    method: str
+    pairs: int
+    cached: int
+    seconds: float
+    bytes: int
+    basis: str
+
+
+def forecast(
+    store: Store,
+    config: DeflickerConfig,
+    shots: Sequence[tuple[int, int]],
+    size: tuple[int, int],
+    window_size: int,
+    digests: Sequence[str] | None,
+) -> PairForecast:
+    """Forecast for shots [first, stop) at working size (height, width); `digests`: of all frames, None if unknown."""
+    found = list(store.manifests("correspond"))
+    pairs = cached = 0
+    for first, stop in shots:
+        asked = pairs_asked(windows_of(stop - first, window_size), config)
+        wanted = {pair for some in asked.values() for pair in some}
+        pairs += len(wanted)
+        if digests is not None and wanted:
+            cached += len(wanted & _held(store, found, packs_name(config, digests[first:stop], size, window_size)))
+    rates = list(_rates(found, config))[-_ENOUGH:]
+    seconds = statistics.median(r[0] for r in rates) if rates else _SECONDS_PER_PIXEL[config.correspondence]
+    held = statistics.median(r[1] for r in rates) if rates else _BYTES_PER_PIXEL
+    pixels = (pairs - cached) * size[0] * size[1]
+    basis = f"measured here ({len(rates)} shots of earlier jobs)" if rates else "a rule of thumb for one CPU core"
+    return PairForecast(config.correspondence, pairs, cached, seconds * pixels, round(held * pixels), basis)
+
+
+def _held(store: Store, found: Sequence[Manifest], base: str) -> set[Pair]:
+    """The pairs under `base` that finished jobs list and whose packs still stand."""
+    mine = [m for m in found if m.preimage["params"].get("pairs") == base]
+    whole = [m for m in mine if store.lookup(StageKey(m.stage, m.key, {})) and packs_stand(store, m)]
+    return {pair for m in whole for pair in listed_pairs(store, m)}
+
+
+def _rates(found: Sequence[Manifest], config: DeflickerConfig) -> Iterator[tuple[float, float]]:
+    """(seconds, bytes) per pixel and pair of earlier shots that were matched in the same way."""
+    for manifest in sorted(found, key=lambda m: m.created):
+        meta = manifest.meta
+        same = (meta.get("method"), meta.get("patch")) == (config.correspondence, config.patch)
+        if same and meta.get("computed") and meta.get("written"):
+            height, width = manifest.preimage["params"]["size"]
+            pixels = meta["computed"] * height * width
+            yield manifest.seconds / pixels, meta["written"] / pixels
