@@ -1,35 +1,46 @@
-"""How steady, how faithful and how sharp a restyled clip is, beside its source and its control.
+"""How steady and how faithful a restyled clip is, beside its source and its control.
 
 Legend: F frames, H W picture; pictures uint8 or float [H,W,3] on the 0-255 scale, arithmetic in float32.
 Pixel-MSE is defined on flow of the *source* (`models.flow`), so that flicker cannot hide in the flow. Low
-flicker alone rewards blur: read it with `psnr` and `sharpness_ratio`. It knows no job and no file.
+flicker alone rewards blur: read it with `psnr` and with `models.sharpness`. `models.match_error` is a second
+opinion without flow, `models.intervals` says how far a mean can be trusted. It knows no job and no file.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import ConfigError
 from models.flow import PairFlow, pair_flow, warp
+from models.intervals import Interval, bootstrap_ci
+from models.pair_meter import PairMeter, mean
+from models.sharpness import sharpness, sharpness_ratio
 
-Convention = Literal["masked", "all", "minus_forward"]
+__all__ = [
+    "CONVENTIONS",
+    "Convention",
+    "FlickerMeter",
+    "Interval",
+    "bootstrap_ci",
+    "excess_flicker",
+    "pair_mse",
+    "pixel_mse",
+    "psnr",
+    "seam_ratio",
+    "sharpness",
+    "sharpness_ratio",
+]
+
+Convention = Literal["masked", "all", "minus_forward", "no_warp"]
 Picture = NDArray[Any]
 
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean and the ends of its confidence interval."""
-
-    mean: float
-    low: float
-    high: float
+CONVENTIONS: tuple[Convention, ...] = ("masked", "all", "minus_forward", "no_warp")
+"""Ours first, then the two that published evaluations use, then what no motion compensation at all gives."""
 
 
 def pair_mse(before: Picture, after: Picture, flow: PairFlow, convention: Convention = "masked") -> float:
@@ -37,16 +48,24 @@ def pair_mse(before: Picture, after: Picture, flow: PairFlow, convention: Conven
 
     `masked`, ours: backward flow, pixels inside the frame and consistent both ways. `all`: backward flow, all
     pixels, zeros outside. `minus_forward`: frame t read at x - forward flow, all pixels (published
-    evaluations do either; they differ by up to 60x and cannot be compared). NaN when no pixel counts.
+    evaluations do either; they differ by up to 60x and cannot be compared). `no_warp`: frame t as it is, all
+    pixels: motion and flicker together. NaN when no pixel counts. On the 0-1 scale all are 65025x smaller. Raises
+    ConfigError for frames and flow of unequal size.
     """
+    if convention not in CONVENTIONS:
+        raise ConfigError(f"convention must be one of {', '.join(CONVENTIONS)}, got {convention!r}")
+    if not before.shape == after.shape == (*flow.mask.shape, *before.shape[2:]):
+        raise ConfigError(
+            f"frames to compare must be of one size and their flow's, got {before.shape} and {after.shape} "
+            f"along flow of {flow.mask.shape}"
+        )
     early, late = before.astype(np.float32), after.astype(np.float32)
     if convention == "masked":
         squares = ((warp(early, flow.backward) - late) ** 2).mean(-1)[flow.mask]
         return float(squares.mean(dtype=np.float64)) if squares.size else math.nan
-    if convention not in ("all", "minus_forward"):
-        raise ConfigError(f"convention must be masked, all or minus_forward, got {convention!r}")
-    moved = warp(early, flow.backward if convention == "all" else -flow.forward)
-    return float(((moved - late) ** 2).mean(dtype=np.float64))
+    if convention != "no_warp":
+        early = warp(early, flow.backward if convention == "all" else -flow.forward)
+    return float(((early - late) ** 2).mean(dtype=np.float64))
 
 
 def pixel_mse(
@@ -58,43 +77,30 @@ def pixel_mse(
     return tuple(pair_mse(edited[t], edited[t + 1], flow, convention) for t, flow in enumerate(flows))
 
 
-class FlickerMeter:
-    """Pixel-MSE per pair of any number of clips over one source, frame by frame; holds two frames of each.
+class FlickerMeter(PairMeter):
+    """Pixel-MSE per pair of any number of clips over one source, frame by frame, along the source's flow.
 
-    Feed frames in order with `add`; after a cut call `cut` so that no pair crosses it. `pairs[name]` has one
-    value per pair of consecutive frames fed, NaN where a cut lies between. The source itself is measured
-    under "source".
+    `convention` is the one of `pairs` and `mean`; the conventions named in `beside` are measured on the same flow and
+    lie in `courses[convention]`. The flow of a pair is computed once for all clips and conventions.
     """
 
-    def __init__(self, convention: Convention = "masked") -> None:
+    def __init__(self, convention: Convention = "masked", beside: Collection[Convention] = ()) -> None:
+        super().__init__(*dict.fromkeys((convention, *beside)))
         self.convention: Convention = convention
-        self.pairs: dict[str, list[float]] = {}
-        self._source: NDArray[np.uint8] | None = None
-        self._clips: dict[str, Picture] = {}
-        self._first = True
+        self._conventions = tuple(dict.fromkeys((convention, *beside)))
 
-    def cut(self) -> None:
-        """The next frame starts a new shot."""
-        self._source, self._clips = None, {}
+    @property
+    def pairs(self) -> dict[str, list[float]]:
+        """One value per pair of consecutive frames fed and clip, NaN where a cut lies between."""
+        return self.courses[self.convention]
 
-    def add(self, source: NDArray[np.uint8], **clips: Picture) -> None:
-        """The next frame: uint8 RGB source [H,W,3], and the same frame of each clip at the same size."""
-        now: dict[str, Picture] = {"source": source, **clips}
-        for name, picture in now.items():
-            if picture.shape != source.shape:
-                raise ConfigError(f"frame of {name!r} is {picture.shape}, the source's is {source.shape}")
-        if not self._first:
-            flow = pair_flow(self._source, source) if self._source is not None else None
-            for name, picture in now.items():
-                value = math.nan
-                if flow is not None and name in self._clips:
-                    value = pair_mse(self._clips[name], picture, flow, self.convention)
-                self.pairs.setdefault(name, []).append(value)
-        self._first, self._source, self._clips = False, source, now
+    def _compare(self, both: Mapping[str, tuple[Picture, Picture]]) -> Mapping[str, Mapping[str, float]]:
+        flow = pair_flow(*both["source"])
+        return {c: {name: pair_mse(*two, flow, c) for name, two in both.items()} for c in self._conventions}
 
     def mean(self, name: str) -> float:
         """Mean over the pairs that count; NaN when there is none."""
-        return _mean(self.pairs.get(name, ()))
+        return mean(self.pairs.get(name, ()))
 
 
 def excess_flicker(out: float, source: float, control: float) -> float:
@@ -114,22 +120,6 @@ def psnr(picture: Picture, reference: Picture) -> float:
     return 10.0 * math.log10(255.0**2 / error) if error else math.inf
 
 
-def sharpness(picture: Picture) -> float:
-    """Mean square of the Laplacian of the luma of an RGB picture [H,W,3] (0-255); 0 for a flat picture."""
-    luma = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    edges = cv2.Laplacian(luma, cv2.CV_32F, ksize=1)[1:-1, 1:-1]
-    return float((edges**2).mean(dtype=np.float64))
-
-
-def sharpness_ratio(out: Iterable[Picture], reference: Iterable[Picture]) -> float:
-    """Laplacian energy of `out` over that of `reference`, over all frames: 1 as sharp, below 1 blurred.
-
-    Noise counts as sharpness: choose a reference of the same style and noise. NaN when the reference is flat.
-    """
-    mine, theirs = sum(map(sharpness, out)), sum(map(sharpness, reference))
-    return mine / theirs if theirs else math.nan
-
-
 def seam_ratio(
     per_pair_mse: Sequence[float], window_starts: Collection[int], shots: Sequence[tuple[int, int]]
 ) -> float:
@@ -145,27 +135,7 @@ def seam_ratio(
         pairs = [t for t in range(first, last - 1) if not math.isnan(per_pair_mse[t])]
         across = [per_pair_mse[t] for t in pairs if t + 1 in starts]
         inside = [per_pair_mse[t] for t in pairs if t + 1 not in starts]
-        if across and inside and _mean(inside) > 0:
-            total += len(across) * _mean(across) / _mean(inside)
+        if across and inside and mean(inside) > 0:
+            total += len(across) * mean(across) / mean(inside)
             borders += len(across)
     return total / borders if borders else math.nan
-
-
-def bootstrap_ci(values: Sequence[float], confidence: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
-    """Mean of `values` (NaN left out) with a percentile bootstrap interval (Efron 1979).
-
-    Consecutive pairs of one clip are correlated: give one value per clip or shot where you can. NaN when
-    empty.
-    """
-    known = np.asarray([v for v in values if not math.isnan(v)], np.float64)
-    if not known.size:
-        return Interval(math.nan, math.nan, math.nan)
-    rng = np.random.default_rng(seed)
-    means = [known[rng.integers(0, known.size, known.size)].mean() for _ in range(resamples)]
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(known.mean()), float(low), float(high))
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = [v for v in values if not math.isnan(v)]
-    return sum(known) / len(known) if known else math.nan

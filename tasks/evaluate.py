@@ -12,9 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.intervals import block_length, bootstrap_ci
 from models.judge import JUDGE_VERSION, Judge, Verdict, summary
-from models.metrics import FlickerMeter, bootstrap_ci, excess_flicker, psnr, seam_ratio, sharpness
+from models.metrics import FlickerMeter, excess_flicker, psnr, seam_ratio
+from models.pair_meter import mean
 from models.pocket.styles import STYLES, apply_style
+from models.sharpness import sharpness, temporal_sharpness
 from tasks.ref import Ref
 from tasks.rendered import rendered_frames
 from tasks.run import Progress, Run
@@ -23,7 +26,7 @@ from tasks.stage import Computed, Writing, run_stage
 from tasks.store.keys import stage_key
 from tasks.video.frames import FrameReader
 
-VERSION = 3
+VERSION = 4
 CHUNK = 16
 JUDGE_EVERY = 4  # frames, counted from the shot's first: knowing all looks of a source takes about 60 ms
 
@@ -61,7 +64,7 @@ def metrics_of(run: Run, ref: Ref) -> dict[str, Any]:
 
 
 def _measure(run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot], style: str | None) -> dict[str, Any]:
-    meter = FlickerMeter()
+    meter = FlickerMeter(beside=["no_warp"])
     sums = {name: _Sums() for name in ("source", *arms, *(("filter",) if style else ()))}
     clips = {name: rendered_frames(run.store, refs) for name, refs in arms.items()}
     total, done = shots[-1].stop, 0
@@ -98,20 +101,27 @@ def _figures(
 ) -> dict[str, Any]:
     """Per clip: Pixel-MSE, seam ratio, fidelity, sharpness; and, where there is a control arm, ratios to it.
 
+    The interval is of this one clip: pairs are drawn in blocks (`models.intervals`). `no_warp` is the plain difference
+    of consecutive frames. `sharpness_to_source` and `sharpness_pulsing`: over time, frame by frame beside the source.
     `excess_flicker` is over the source's own Pixel-MSE (architecture.md section 8). A style that smooths flickers less
     than its source, and then `excess_over_style`, over that of the known steady filter, is the one to read.
     """
     figures: dict[str, Any] = {}
     for name, summed in sums.items():
-        interval = bootstrap_ci(meter.pairs.get(name, []))
+        pairs = meter.pairs.get(name, [])
+        interval = bootstrap_ci(pairs, block=block_length(pairs))
         row: dict[str, Any] = {
             "pixel_mse": interval.mean,
             "pixel_mse_ci": [interval.low, interval.high],
-            "seam_ratio": seam_ratio(meter.pairs.get(name, []), starts, spans),
-            "sharpness": _mean(summed.sharpness),
+            "no_warp": mean(meter.courses["no_warp"].get(name, ())),
+            "seam_ratio": seam_ratio(pairs, starts, spans),
+            "sharpness": mean(summed.sharpness),
         }
+        if name != "source":
+            over_time = temporal_sharpness(summed.sharpness, sums["source"].sharpness, [first for first, _ in spans])
+            row |= {"sharpness_to_source": over_time.ratio, "sharpness_pulsing": over_time.pulsing}
         if summed.fidelity:
-            row["fidelity_psnr"] = _mean(summed.fidelity)
+            row["fidelity_psnr"] = mean(summed.fidelity)
         figures[name] = row
     if "control" in figures:
         control = figures["control"]
@@ -131,10 +141,6 @@ def _judged(verdicts: Sequence[Verdict], style: str | None) -> dict[str, Any]:
         return {}
     said = summary(verdicts, style)
     return {name: said[name] for name in ("style_accuracy", "structure", "structure_ratio", "colour_error")}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
 
 
 def plain(value: Any) -> Any:
