@@ -49,7 +49,7 @@ def build_job(
     ConfigError, one line per problem with key, rule, value and origin, e.g. `guidance_scale must be >= 1,
     got 0.3 (job.yaml:12)`.
     """
-    values, lines, label = _read_config(Path(config_path)) if config_path is not None else ({}, {}, "")
+    values, lines, label = read_config(Path(config_path)) if config_path is not None else ({}, {}, "")
     named = values.pop("preset", None)
     if named is not None and not isinstance(named, str):
         raise ConfigError(f"preset must be a name, got {named!r} ({lines.get(('preset',), label)})")
@@ -97,7 +97,7 @@ def parse_set(text: str) -> tuple[Loc, Any]:
     return path, text_to_value(raw, value, field_at(RestyleJob, path))
 
 
-def _read_config(path: Path) -> tuple[dict[str, Any], dict[Loc, str], str]:
+def read_config(path: Path) -> tuple[dict[str, Any], dict[Loc, str], str]:
     """Values, the origin (`job.yaml:12`) of every key, and the file's short name."""
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`restyle(job)`: the whole of Steadyframe as one call, for the command line and for Python.
+"""`restyle(job)` and `deflicker(job)`: the whole of Steadyframe as one call, for the command line and for Python.
 
 Opens what a run needs (store, engines, Prefect server), runs every source as a flow run of its own, and
 returns what `--json` prints. One failed video never stops the others. Knows no stage and no argument
@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from configs.deflicker_job import DeflickerJob
 from configs.errors import ConfigError, Interrupted, SteadyframeError
 from configs.job import RestyleJob
 from configs.settings import load_settings
@@ -53,7 +54,7 @@ class Tally:
         stages = [stage for video in self.videos for stage in video.stages]
         return "reused" if stages and all(stage.status == "reused" for stage in stages) else "completed"
 
-    def result(self, job_id: str, job: RestyleJob) -> JobResult:
+    def result(self, job_id: str, job: RestyleJob | DeflickerJob) -> JobResult:
         """The tally as the JSON contract has it."""
         steps = [video.window_steps for video in self.videos]
         return JobResult(
@@ -87,6 +88,46 @@ def restyle(
     `ConfigError` when nothing could start (store, device, sources); later errors are in the result. Ctrl-C
     and SIGTERM end it with status `interrupted`; the same call resumes.
     """
+
+    def work(opened: Store, engines: EnginePool, tally: Tally) -> None:
+        sources = expand(job.sources)
+        with ExitStack() as serving:
+            if any(source.error is None for source in sources):
+                serving.enter_context(_served())
+            run_sources(job, sources, opened, engines, observe, tally, stoppable=True)
+
+    return _whole_job(job, store, workers, device, work)
+
+
+def deflicker(
+    job: DeflickerJob,
+    *,
+    store: str | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    observe: Callable[[Progress], None] = silent,
+) -> JobResult:
+    """Steady the video of `job`, or fill in between its keyframes; arguments, errors and stops as in `restyle`."""
+
+    from flows.filtering import run_filter
+
+    def work(opened: Store, engines: EnginePool, tally: Tally) -> None:
+        with ExitStack() as serving:
+            if all(source.error is None for source in expand((job.source or job.guide, job.guide))):
+                serving.enter_context(_served())
+            run_filter(job, opened, engines, observe, tally, stoppable=True)
+
+    return _whole_job(job, store, workers, device, work)
+
+
+def _whole_job(
+    job: RestyleJob | DeflickerJob,
+    store: str | None,
+    workers: int | None,
+    device: str | None,
+    work: Callable[[Store, EnginePool, Tally], None],
+) -> JobResult:
+    """Do `work` on what a run needs, between the two records that a job leaves in the store."""
     job_id, tally = records.new_job_id(), Tally()
     opened: Store | None = None
     with ExitStack() as stack:
@@ -95,10 +136,7 @@ def restyle(
         try:
             opened, engines = stack.enter_context(resources(store, workers, device))
             records.write_job(opened, job_id, job)
-            sources = expand(job.sources)
-            if any(source.error is None for source in sources):
-                stack.enter_context(_served())
-            run_sources(job, sources, opened, engines, observe, tally, stoppable=True)
+            work(opened, engines, tally)
         except KeyboardInterrupt as stop:  # between two videos, or while things were being opened
             tally.errors.append(ErrorEntry.of(stop))
         result = tally.result(job_id, job)

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "demo": ("flows.commands.jobs", "Render a short clip with sound, restyle it, say where things are."),
         "restyle": ("flows.commands.jobs", "Restyle videos by text and a named style, without flicker."),
+        "deflicker": ("flows.commands.deflicker", "Steady a finished video, or fill in between keyframes."),
         "plan": ("flows.commands.plan", "Say what a job would do, and about how long; compute nothing."),
         "evaluate": ("flows.commands.evaluate", "Measure flicker, sharpness and fidelity of a video."),
         "styles": ("flows.commands.styles", "List the named styles, or preview them all on a frame of a clip."),

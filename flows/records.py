@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from configs.job import RestyleJob
+from pydantic import BaseModel
+
 from flows.result import JobResult
 from tasks.store import Store
 
@@ -20,7 +21,7 @@ def new_job_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
-def write_job(store: Store, job_id: str, job: RestyleJob) -> None:
+def write_job(store: Store, job_id: str, job: BaseModel) -> None:
     """Keep what was asked."""
     store.write_record(f"jobs/{job_id}/job.json", job.model_dump(mode="json"))
 

@@ -1,8 +1,7 @@
 """One video as one Prefect flow run, its stages as task runs that say Reused when the store had them.
 
-The work is `tasks.pipeline.restyle_video`, called in this process and thread; Prefect shows it and decides
-nothing but to try a stage again after a passing fault of the storage. What resumes is the store's business,
-not Prefect's.
+The work is a pipeline of `tasks`, called in this process and thread; Prefect shows it and decides nothing but
+to try a stage again after a passing fault of the storage. What resumes is the store's business, not Prefect's.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Completed, Failed
 
+from configs.deflicker_job import DeflickerJob
 from configs.errors import Interrupted, SteadyframeError
 from flows import artifacts
 from flows.progress import Watch, short_name
@@ -55,10 +56,36 @@ def restyle_one(run: Run, stoppable: bool = False) -> VideoResult:
     )
     def restyle_video(source: str, style: str | None, prompt: str | None, steps: int, seed: int) -> State[Any]:
         """Restyle one video."""
-        return _watched(run, kept, stoppable)
+        return _watched(run, kept, stoppable, pipeline.restyle_video)
 
     job = run.job
     restyle_video(run.source, job.style, job.prompt, job.num_inference_steps, job.seed, return_state=True)
+    return _outcome(run, kept)
+
+
+def deflicker_one(job: DeflickerJob, run: Run, stoppable: bool = False) -> VideoResult:
+    """Steady or fill in the video of `job` in a flow run of its own; raises and stops as `restyle_one` does."""
+    from tasks import filter_pipeline
+
+    kept = _Kept()
+
+    @flow(
+        name="deflicker-video",
+        flow_run_name=title(run),
+        persist_result=False,
+        validate_parameters=False,
+        log_prints=False,
+    )
+    def deflicker_video(source: str, guide: str, keyframes: int, window: int) -> State[Any]:
+        """Deflicker one video."""
+        return _watched(run, kept, stoppable, partial(filter_pipeline.deflicker_video, job))
+
+    deflicker_video(run.source, job.guide, len(job.keyframes), job.deflicker.window, return_state=True)
+    return _outcome(run, kept)
+
+
+def _outcome(run: Run, kept: _Kept) -> VideoResult:
+    """What the body of a flow left, or the error it left."""
     if kept.error is not None:
         raise kept.error
     if not isinstance(kept.value, VideoResult):
@@ -73,7 +100,7 @@ def title(run: Run) -> str:
     )
 
 
-def _watched(run: Run, kept: _Kept, stoppable: bool) -> State[Any]:
+def _watched(run: Run, kept: _Kept, stoppable: bool, whole: Callable[..., VideoResult]) -> State[Any]:
     """Body of the flow: the pipeline with progress, and every end as a state with our own message."""
     logger = get_run_logger()
     with Watch(run.source, run.observe) as watch:
@@ -86,7 +113,7 @@ def _watched(run: Run, kept: _Kept, stoppable: bool) -> State[Any]:
             return in_task(stage, part, work)
 
         try:
-            kept.value = pipeline.restyle_video(replace(run, observe=watch, should_stop=should_stop), do=do)
+            kept.value = whole(replace(run, observe=watch, should_stop=should_stop), do=do)
             watch.finish()
         except (Interrupted, KeyboardInterrupt, TerminationSignal) as error:
             if not isinstance(error, Interrupted) and not stoppable:

@@ -22,18 +22,21 @@ def condition_key(run: Run, shot: Shot) -> StageKey:
     """Key of the conditions of a shot; the prompt, the sampler and the deflicker are not in it."""
     params = {
         **shot.as_params(),
-        "controls": [c.model_dump(exclude={"scale"}) for c in run.job.model.controls],
+        "controls": [
+            {**c.model_dump(exclude={"scale", "path"}), "files": _digest_of(c.path)} for c in run.job.controls
+        ],
     }
     model = run.engines.facts(run.job.model)
     return stage_key("condition", VERSION, params, {"model": model.digest}, [shot.decoded.as_input()], model.numerics)
 
 
-def _digest_of(folder: str | None) -> str | None:
+def _digest_of(path: str | None) -> str | None:
     """What a control's own files hold, so that other depth maps under the same name are noticed."""
-    if folder is None:
+    if path is None:
         return None
+    place = Path(path).expanduser()
     whole = hashlib.sha256()
-    for file in sorted(Path(folder).expanduser().glob("*.png")):
+    for file in [place] if place.is_file() else sorted(place.glob("*.png")):
         whole.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return whole.hexdigest()
 

@@ -35,8 +35,8 @@ def demo(store: str | None, workers: int | None, device: str | None, **job: Any)
     """Render a short procedural clip with sound, restyle it, and say where things are."""
     from configs.presets import DEFAULT_PRESET, load_preset
 
-    named = job["style"] or job["prompt"] or job["config"]
-    if not named and "style" not in load_preset(job["preset"] or DEFAULT_PRESET):
+    named = job["style"] or job["prompt"] or job["reference"] or job["config"]
+    if not named and not {"style", "prompt"} & load_preset(job["preset"] or DEFAULT_PRESET).keys():
         job["sets"] = ("style=watercolor", *job["sets"])  # first, so that a `--set style=` of the user's wins
     made = job_of(("demo",), **job)
     return _run(made, resources_of(store, workers, device))

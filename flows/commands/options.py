@@ -49,6 +49,8 @@ def setting_options(function: Function) -> Function:
     return _added(
         function,
         click.option("--prompt", metavar="TEXT", help="What the pictures show."),
+        click.option("--reference", metavar="FILE", help="A picture whose look is wanted (--preset reference)."),
+        click.option("--depth", metavar="DIR", help="Depth maps, one PNG per frame (--preset render3d)."),
         click.option("--preset", metavar="NAME", help="Where settings start from. [default: pocket]"),
         click.option("--config", metavar="FILE", help="A YAML file of job keys."),
         click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="One key of the job; may repeat."),
@@ -75,6 +77,8 @@ def job_of(
     out: str | None,
     prompt: str | None,
     style: str | None,
+    reference: str | None,
+    depth: str | None,
     preset: str | None,
     config: str | None,
     sets: tuple[str, ...],
@@ -84,7 +88,8 @@ def job_of(
     from configs.errors import ConfigError
     from configs.overrides import build_job
 
-    flags = {"sources": sources or None, "out": out, "prompt": prompt, "style": style, "seed": seed}
+    named = {"prompt": prompt, "style": style, "reference": reference, "depth": depth}
+    flags = {"sources": sources or None, "out": out, "seed": seed, **named}
     job = build_job(preset, Path(config) if config else None, sets, flags)
     if "sources" not in job.model_fields_set:
         raise ConfigError("no source given: name at least one file, folder or URL, or `demo` for the built-in clip")

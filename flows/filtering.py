@@ -1,0 +1,57 @@
+"""The one video of a deflicker job: found, run as a flow run of its own, and noted in the tally. Knows no stage."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from configs.deflicker_job import DeflickerJob
+from configs.errors import ConfigError, Interrupted, SteadyframeError
+from flows.demo import demo_clip
+from flows.result import ErrorEntry
+from flows.sources import DEMO, expand
+from tasks.run import Progress, Run
+
+if TYPE_CHECKING:
+    from flows.api import Tally
+    from tasks.engine.pool import EnginePool
+    from tasks.store import Store
+
+log = logging.getLogger("steadyframe")
+
+
+def run_filter(
+    job: DeflickerJob,
+    store: Store,
+    engines: EnginePool,
+    observe: Callable[[Progress], None],
+    tally: Tally,
+    stoppable: bool,
+) -> None:
+    """Run the one video of a deflicker job as a flow run and note in `tally` what became of it."""
+    from flows.video import deflicker_one
+
+    named = job.source or job.guide
+    try:
+        source, guide = (_one_video(text) for text in (named, job.guide))
+        found = job.model_copy(update={"source": source if job.source else None, "guide": guide})
+        run = Run(found.for_stages(), source, store, engines, "", observe)
+        tally.videos.append(deflicker_one(found, run, stoppable=stoppable))
+    except (Interrupted, KeyboardInterrupt) as stop:
+        tally.errors.append(ErrorEntry.of(stop, named))
+    except SteadyframeError as error:
+        tally.errors.append(ErrorEntry.of(error, named))
+    except Exception as error:
+        log.debug("unexpected error on %s", named, exc_info=True)
+        tally.errors.append(ErrorEntry.of(error, named))
+
+
+def _one_video(text: str) -> str:
+    """The single video that `text` names. Errors: UnreadableVideo when there is none, ConfigError for several."""
+    found = expand((text,))
+    if len(found) > 1:
+        raise ConfigError(f"{text} names {len(found)} videos; deflicker takes one video and its one guide")
+    if found[0].error is not None:
+        raise found[0].error
+    return str(demo_clip()) if found[0].uri == DEMO else found[0].uri
