@@ -52,7 +52,12 @@ class RestyleForm(Form):
     out: Annotated[str, Field(description="folder for the results")] = "steadyframe-out"
     prompt: Annotated[str, Field(description="what the pictures show, e.g. a red car on a road")] = ""
     style: Annotated[StyleName, Field(description="a named look; 'none' needs a prompt")] = "watercolor"
-    preset: Annotated[Literal["pocket", "sd15", "dry"], Field(description="models and settings")] = "pocket"
+    preset: Annotated[
+        Literal["pocket", "sd15", "dry", "reference", "recolor", "restore", "render3d"],
+        Field(description="models and settings; the last four are tasks, most of them with style 'none'"),
+    ] = "pocket"
+    reference: Annotated[str, Field(description="a picture whose look is wanted, for preset reference")] = ""
+    depth: Annotated[str, Field(description="a folder of depth maps, for preset render3d")] = ""
     seed: Annotated[int, Field(ge=0, lt=2**53, description="another seed, another picture")] = 0
     num_inference_steps: Annotated[int, Field(ge=0, le=1000, description="0 = the preset's")] = 0
     guidance_scale: Annotated[float, Field(ge=0, le=50, description="1 and more; 0 = the preset's")] = 0.0
@@ -70,6 +75,8 @@ class RestyleForm(Form):
             "out": self.out,
             "prompt": self.prompt.strip() or None,
             "style": None if self.style == "none" else self.style,
+            "reference": self.reference.strip() or None,
+            "depth": self.depth.strip() or None,
             "seed": self.seed,
             "num_inference_steps": self.num_inference_steps or None,
             "guidance_scale": self.guidance_scale or None,

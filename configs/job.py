@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 Start = Literal["noise", "noised", "inverted"]
 Noise = Literal["fixed", "per_frame"]
-Operator = Literal["mean", "confidence"]
-ControlKind = Literal["tile-latents", "softedge-blocks", "softedge", "tile", "depth"]
+Operator = Literal["mean", "confidence", "checked", "trimmed"]
+ControlKind = Literal[
+    "tile-latents", "softedge-blocks", "depth-blocks", "reference-latents", "softedge", "tile", "depth"
+]
 
 
 class Strict(BaseModel):
@@ -29,7 +31,7 @@ class ControlConfig(Strict):
     model: str = Field("controlnet", description="folder inside the model, local path or hub id")
     revision: str | None = Field(None, description="commit of a hub id; required for hub ids")
     scale: float = Field(1.0, ge=0.0, le=2.0)
-    path: str | None = Field(None, description="folder of PNG files, one per frame, for kind 'depth'")
+    path: str | None = Field(None, description="files of kinds depth and reference; default: the job's own")
 
 
 class ModelConfig(Strict):
@@ -81,10 +83,22 @@ class DeflickerConfig(Strict):
     steps: tuple[Fraction, ...] = Field((0.5, 0.75, 1.0), description="fractions of the schedule; 1.0 is the last step")
     window: int = Field(2, ge=0, le=64, description="frames either side that are blended")
     operator: Operator = "confidence"
+    mode: Literal["table", "naive"] = Field("table", description="naive: every frame remapped directly, slower")
+    correspondence: Literal["patchmatch", "flow"] = Field("patchmatch", description="how frames are matched")
+    match: Literal["guide", "style", "fastblend"] = Field(
+        "guide", description="guide: source frames alone, cached; style: refined by what is blended; fastblend: parity"
+    )
+    detail: float = Field(0.0, ge=0.0, le=1.0, description="share of each frame's own fine detail put back")
     patch: Literal[5, 7] = 5
     vae_residual: bool = True
     post: bool = Field(False, description="the same filter once more on the decoded frames")
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> DeflickerConfig:
+        if self.operator == "trimmed" and self.mode != "naive":
+            raise ValueError("operator trimmed looks at frames one by one, which tables cannot; give mode naive too")
+        return self
 
     @property
     def filters_after(self) -> bool:
@@ -137,6 +151,8 @@ class RestyleJob(Strict):
     prompt: str | None = None
     negative_prompt: str = ""
     style: str | None = None
+    reference: str | None = Field(None, description="a picture whose look is wanted, for presets that take one")
+    depth: str | None = Field(None, description="a folder of depth maps, one PNG per frame, for presets that take one")
     model: ModelConfig = ModelConfig()
     num_inference_steps: int = Field(10, ge=1, le=1000)
     guidance_scale: float = Field(1.0, ge=1.0, le=50.0, description="1: one model call a step")
@@ -156,8 +172,14 @@ class RestyleJob(Strict):
 
     @model_validator(mode="after")
     def _something_to_do(self) -> RestyleJob:
-        if not self.prompt and not self.style:
-            raise ValueError("give at least one of `prompt` and `style`")
+        if not self.prompt and not self.style and not self.reference:
+            raise ValueError("give at least one of `prompt` and `style`, or a `reference` picture")
         if self.start == "inverted" and self.strength != 1.0:
             raise ValueError(f"strength must be 1.0 with start=inverted, got {self.strength}")
         return self
+
+    @property
+    def controls(self) -> tuple[ControlConfig, ...]:
+        """The model's controls, each with the files it reads: its own `path`, or the job's `depth` or `reference`."""
+        own = {"depth": self.depth, "depth-blocks": self.depth, "reference-latents": self.reference}
+        return tuple(c.model_copy(update={"path": c.path or own.get(c.kind)}) for c in self.model.controls)

@@ -17,6 +17,13 @@ from configs.keys import Loc
 from configs.presets import check_style
 
 BUILT_IN = ("pocket", "dry")
+_FILES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "depth": ("depth", "a folder of PNG files, one per frame"),
+        "depth-blocks": ("depth", "a folder of PNG files, one per frame"),
+        "reference-latents": ("reference", "a picture whose look is wanted"),
+    }
+)
 _HUB_ID = re.compile(r"^[\w][\w.-]*/[\w.-]+$")
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
@@ -37,10 +44,11 @@ def check_job(job: RestyleJob, origins: Mapping[Loc, str] = MappingProxyType({})
     for index, control in enumerate(job.model.controls):
         place = f"model.controls.{index}"
         problems += _unpinned(place, "model", control.model, control.revision, origins)
-        if control.kind == "depth" and not control.path:
+        if control.kind in _FILES and not job.controls[index].path:
+            flag, what = _FILES[control.kind]
             problems.append(
-                f"{place}.path is missing: kind depth needs a folder of PNG files, one per frame; "
-                f"give --set {place}.path=FOLDER{origin_of(('model', 'controls', index), origins)}"
+                f"{flag} is missing: {place} of kind {control.kind} needs {what}; "
+                f"give --set {flag}=PATH{origin_of(('model', 'controls', index), origins)}"
             )
     if problems:
         raise ConfigError("\n".join(problems))

@@ -160,6 +160,10 @@ class DiffusersBackbone:
                 cross_attention_kwargs=attend,
                 return_dict=False,
             )
+            if guided and network.config.get("global_pool_conditions"):
+                # A look is a wish, as words are: the unguided half must not know it, or guidance cancels it.
+                keep = sample.new_tensor([0.0, 1.0]).repeat_interleave(rows).view(-1, 1, 1, 1)
+                more_down, more_middle = [x * keep for x in more_down], more_middle * keep
             if down is None or middle is None:
                 down, middle = list(more_down), more_middle
             else:

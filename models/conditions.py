@@ -91,34 +91,59 @@ def depth_from_folder(folder: str | Path, frames: Sequence[int], size: tuple[int
     return depth_FHW
 
 
+def reference_picture(path: str | Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture a user likes the look of, cut to the shape of the frames and scaled: uint8 RGB (H, W, 3).
+
+    Errors: ConfigError if there is no such picture.
+    """
+    place = Path(path).expanduser()
+    picture = cv2.imread(str(place), cv2.IMREAD_COLOR) if place.is_file() else None
+    if picture is None:
+        raise ConfigError(f"reference {str(path)!r} is not a picture that can be read; give a PNG or JPEG file")
+    (high, wide), (height, width) = picture.shape[:2], size
+    scale = max(height / high, width / wide)
+    near = (max(width, round(wide * scale)), max(height, round(high * scale)))
+    scaled = cv2.resize(picture, near, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    top, left = (scaled.shape[0] - height) // 2, (scaled.shape[1] - width) // 2
+    cut = scaled[top : top + height, left : left + width]
+    return np.asarray(cv2.cvtColor(cut, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
 def prepare_control(
     kind: ControlKind,
     frames_FHWC: NDArray[np.uint8],
     latents_FChw: Tensor,
     factor: int,
     *,
-    folder: str | Path | None = None,
+    path: str | Path | None = None,
     numbers: Sequence[int] | None = None,
+    reference_Chw: Tensor | None = None,
 ) -> Tensor:
     """What one ControlNet is fed for these source frames at working size, float32 on the CPU.
 
     `tile-latents`: the source's scaled latents (F, C, h, w). `softedge-blocks`: its soft edges with each factor x
-    factor block as channels, (F, factor^2, h, w). `softedge`, `depth` and `tile`: pictures (F, 3, H, W) in [0, 1], grey
-    ones repeated. `depth` reads `folder` (the job's `path`) at the frame `numbers` of the clip. Errors:
-    ConfigError for a missing folder or file, ValueError for an unknown kind.
+    factor block as channels, (F, factor^2, h, w); `depth-blocks` the same of depth maps. `reference-latents`: those of
+    the job's reference picture, for every frame. `softedge`, `depth` and `tile`: pictures (F, 3, H, W) in [0, 1], grey
+    ones repeated. Depth is read from `path` at the frame `numbers` of the clip. Errors: ConfigError for a missing
+    folder or file, ValueError for an unknown kind.
     """
     if kind == "tile-latents":
         return latents_FChw.float().cpu()
-    if kind == "softedge-blocks":
-        return functional.pixel_unshuffle(torch.from_numpy(soft_edges(frames_FHWC))[:, None], factor)
-    if kind == "softedge":
-        return torch.from_numpy(soft_edges(frames_FHWC))[:, None].repeat(1, 3, 1, 1)
+    if kind == "reference-latents":
+        if reference_Chw is None:
+            raise ConfigError("control kind 'reference-latents' needs `reference`, a picture whose look is wanted")
+        return reference_Chw.float().cpu().expand(len(frames_FHWC), -1, -1, -1).clone()
     if kind == "tile":
         return torch.from_numpy(tile(frames_FHWC)).permute(0, 3, 1, 2).contiguous()
-    if kind == "depth":
-        if folder is None or numbers is None:
-            raise ConfigError("control kind 'depth' needs `path`, a folder of one PNG per frame")
+    if kind in ("softedge-blocks", "softedge"):
+        map_FHW = torch.from_numpy(soft_edges(frames_FHWC))
+    elif kind in ("depth-blocks", "depth"):
+        if path is None or numbers is None:
+            raise ConfigError(f"control kind {kind!r} needs `depth`, a folder of one PNG per frame")
         height, width = frames_FHWC.shape[1:3]
-        depth_FHW = depth_from_folder(folder, numbers, (height, width))
-        return torch.from_numpy(depth_FHW)[:, None].repeat(1, 3, 1, 1)
-    raise ValueError(f"unknown control kind {kind!r}")
+        map_FHW = torch.from_numpy(depth_from_folder(path, numbers, (height, width)))
+    else:
+        raise ValueError(f"unknown control kind {kind!r}")
+    if kind.endswith("-blocks"):
+        return functional.pixel_unshuffle(map_FHW[:, None], factor)
+    return map_FHW[:, None].repeat(1, 3, 1, 1)

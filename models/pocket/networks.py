@@ -2,8 +2,10 @@
 
 Knows diffusers' classes; refuses to know about data and training. Control kinds, both at latent resolution so that
 nothing is downsampled: `tile-latents`, the source frame's own scaled latents, colours and all; `softedge-blocks`, its
-soft edges with each 8x8 block laid out as 64 channels. Each ControlNet works alone or beside the other. They have no
-attention: what a control says about a place it says there, and the words belong to the UNet.
+soft edges with each 8x8 block laid out as 64 channels; `depth-blocks`, the same of a depth map; `reference-latents`,
+the scaled latents of a picture whose look is wanted, pooled over the picture so that only its look remains. Each
+ControlNet works alone or beside others. They have no attention: what a control says about a place it says there, and
+the words belong to the UNet.
 
 Shape suffixes: N frames, C channels, H height, W width (lower case: at latent resolution).
 """
@@ -30,8 +32,11 @@ CONTROLS: Mapping[str, tuple[ControlKind, int]] = MappingProxyType(
     {
         "controlnet_tile": ("tile-latents", LATENT_CHANNELS),
         "controlnet_softedge": ("softedge-blocks", FACTOR * FACTOR),
+        "controlnet_depth": ("depth-blocks", FACTOR * FACTOR),
+        "controlnet_reference": ("reference-latents", LATENT_CHANNELS),
     }
 )
+BASE_CONTROLS = ("controlnet_tile", "controlnet_softedge")  # what a clip by itself can be steered by
 TEXT_WIDTH = 64
 CHANNELS = (128, 160)
 
@@ -49,9 +54,9 @@ class Networks:
         return {"unet": self.unet, "text_encoder": self.text_encoder, **self.controlnets}
 
 
-def soft_edge_blocks(edges_NHW: Tensor) -> Tensor:
-    """Lay out each 8x8 block of soft edges as channels: (N, 8h, 8w) in [0, 1] -> (N, 64, h, w)."""
-    return functional.pixel_unshuffle(edges_NHW[:, None], FACTOR)
+def blocks(map_NHW: Tensor) -> Tensor:
+    """Lay out each 8x8 block of a map as channels: (N, 8h, 8w) in [0, 1] -> (N, 64, h, w)."""
+    return functional.pixel_unshuffle(map_NHW[:, None], FACTOR)
 
 
 def steered(
@@ -180,6 +185,7 @@ def build_networks(vocabulary_size: int, seed: int) -> Networks:
             conditioning_embedding_out_channels=(CHANNELS[0],),
             down_block_types=("DownBlock2D", "DownBlock2D"),
             mid_block_type="UNetMidBlock2D",
+            global_pool_conditions=folder == "controlnet_reference",
             **shared,
         )
         for folder, (_kind, channels) in CONTROLS.items()

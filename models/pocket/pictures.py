@@ -103,13 +103,15 @@ def _recolour(picture: NDArray[np.uint8], rng: np.random.Generator, hues: bool) 
 
 
 def _crop(picture: NDArray[np.uint8], rng: np.random.Generator, largest: float) -> NDArray[np.uint8]:
-    """Cut (144, 256) out at a random zoom between 'just fits' and `largest`, flipped at random."""
+    """Cut (144, 256) of any channels out at a random zoom between 'just fits' and `largest`, flipped at random."""
     high, wide = picture.shape[:2]
     fits = max(PICTURE_HEIGHT / high, PICTURE_WIDTH / wide)
     zoom = fits * np.exp(rng.uniform(0, np.log(max(largest / fits, 1.05))))
     size = (max(PICTURE_WIDTH, round(wide * zoom)), max(PICTURE_HEIGHT, round(high * zoom)))
     how = cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC
-    scaled = np.asarray(cv2.resize(picture, size, interpolation=how))
+    # OpenCV takes no more than four channels at once.
+    parts = [cv2.resize(picture[..., c : c + 3], size, interpolation=how) for c in range(0, picture.shape[-1], 3)]
+    scaled = np.dstack(parts)
     top = int(rng.integers(scaled.shape[0] - PICTURE_HEIGHT + 1))
     left = int(rng.integers(scaled.shape[1] - PICTURE_WIDTH + 1))
     cut = scaled[top : top + PICTURE_HEIGHT, left : left + PICTURE_WIDTH]
@@ -118,11 +120,17 @@ def _crop(picture: NDArray[np.uint8], rng: np.random.Generator, largest: float) 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One training picture (144, 256, 3) uint8 RGB, its lower-case words, and whether it is procedural."""
+    """One training picture (144, 256, 3) uint8 RGB, its lower-case words, and whether it is procedural.
+
+    objects_HW: uint8, 255 where one of a scene's objects is seen. depth_HW: uint8, 0 far to 255 near. Both are 0 all
+    over in real pictures, of which neither is known.
+    """
 
     picture_HWC: NDArray[np.uint8]
     words: str
     procedural: bool
+    objects_HW: NDArray[np.uint8]
+    depth_HW: NDArray[np.uint8]
 
 
 def draw_picture(rng: np.random.Generator, real: list[tuple[str, list[NDArray[np.uint8]]]]) -> Drawn:
@@ -135,10 +143,15 @@ def draw_picture(rng: np.random.Generator, real: list[tuple[str, list[NDArray[np
         zoom = rng.uniform(1.0, 1.25)
         size = (round(PICTURE_HEIGHT * zoom), round(PICTURE_WIDTH * zoom))
         scene = render_clip(int(rng.integers(2**31)), 1, *size, objects=int(rng.integers(1, 4)))
-        picture, words = _crop(scene.frames_FHWC[0], rng, 1.0), scene.caption
+        frame, words = scene.frames_FHWC[0], scene.caption
+        objects = scene.masks_FKHW[0].any(axis=0).astype(np.uint8) * 255
+        depth = np.round(scene.depth_FHW[0] * 255).astype(np.uint8)
     else:
         words, frames = real[int(rng.integers(len(real)))]
-        picture = _crop(frames[int(rng.integers(len(frames)))], rng, 1.0)
+        frame = frames[int(rng.integers(len(frames)))]
+        objects = depth = np.zeros(frame.shape[:2], np.uint8)
+    cut = _crop(np.dstack([frame, objects, depth]), rng, 1.0)
+    picture = np.ascontiguousarray(cut[..., :3])
     if rng.uniform() < (0.3 if procedural else 0.7):
         picture = _recolour(picture, rng, hues=not procedural)
-    return Drawn(picture, words, procedural)
+    return Drawn(picture, words, procedural, *(np.ascontiguousarray(cut[..., c]) for c in (3, 4)))

@@ -25,7 +25,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from models.conditions import soft_edges
 from models.pocket.autoencoder import BlockAutoencoder
-from models.pocket.networks import CONTROLS, soft_edge_blocks, steered
+from models.pocket.networks import BASE_CONTROLS, CONTROLS, blocks, steered
 from models.pocket.styles import STYLES, apply_style, style_prompt
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -84,14 +84,14 @@ class Pocket:
 class Settings:
     """How to sample. strength 1 starts from pure noise, less from the noised source (SDEdit).
 
-    controls: which ControlNets steer, of `CONTROLS`.
+    controls: which ControlNets steer, of `BASE_CONTROLS`.
     """
 
     steps: int = 10
     guidance_scale: float = 1.0
     strength: float = 1.0
     seed: int = 0
-    controls: tuple[str, ...] = tuple(CONTROLS)
+    controls: tuple[str, ...] = BASE_CONTROLS
 
 
 @torch.no_grad()
@@ -105,7 +105,7 @@ def restyle(
     source, count = pocket.encode(frames_NHWC), len(frames_NHWC)
     known = {
         "controlnet_tile": source,
-        "controlnet_softedge": soft_edge_blocks(torch.from_numpy(soft_edges(frames_NHWC))),
+        "controlnet_softedge": blocks(torch.from_numpy(soft_edges(frames_NHWC))),
     }
     controls = {name: known[name] for name in settings.controls}
     hidden = pocket.encode_text([prompts] * count if isinstance(prompts, str) else list(prompts))
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--guidance", type=float, default=1.0)
     parser.add_argument("--strength", type=float, default=1.0)
-    parser.add_argument("--controls", nargs="*", default=list(CONTROLS), choices=list(CONTROLS))
+    parser.add_argument("--controls", nargs="*", default=list(BASE_CONTROLS), choices=BASE_CONTROLS)
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

@@ -22,24 +22,29 @@ from typing import Any
 
 import torch
 from diffusers.models.attention_processor import AttnProcessor
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPTokenizer
 
 from models.pocket.checkpoint import Average, load_state, save_state
 from models.pocket.networks import (
+    BASE_CONTROLS,
     Networks,
     begin_as_identity,
+    blocks,
     build_networks,
     build_scheduler,
-    soft_edge_blocks,
     steered,
 )
-from models.pocket.pairs import STYLE_NAMES, Pairs, read_shards
+from models.pocket.pairs import COLOUR_FILE, STYLE_NAMES, Pairs, read_shards
 from models.pocket.styles import style_prompt
 from models.pocket.vocabulary import write_tokenizer
 
 _GENERIC = ("", "a video", "a scene", "a picture")
-_PHOTO_SHARE, _TEXT_DROP, _PURE_NOISE = 0.10, 0.10, 0.20
+_PHOTO_SHARE, _TEXT_DROP = 0.10, 0.10
+_RESTORED = "{prompt}, clean high quality photo"
+_HUE = 60.0
+_OBJECTS = 12.0  # added weight of what the words name, where nothing but the words knows its colour
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,13 @@ class Steering:
 
 STEERINGS: Mapping[str, Steering] = MappingProxyType(
     {
-        "both": Steering(("controlnet_tile", "controlnet_softedge"), 0.48, 1.0, 0.5),
-        "tile": Steering(("controlnet_tile",), 0.20, 1.0, 0.5),
-        "softedge": Steering(("controlnet_softedge",), 0.28, 0.25, 0.85),
-        "none": Steering((), 0.04, 0.1, 0.85),
+        "both": Steering(BASE_CONTROLS, 0.16, 1.0, 0.5),
+        "tile": Steering(("controlnet_tile",), 0.05, 1.0, 0.5),
+        "softedge": Steering(("controlnet_softedge",), 0.62, 0.30, 0.90),
+        "depth": Steering(("controlnet_depth",), 0.06, 0.35, 1.0),
+        "reference": Steering((*BASE_CONTROLS, "controlnet_reference"), 0.05, 1.0, 0.5),
+        "restore": Steering(("controlnet_tile",), 0.04, 1.0, 0.3),
+        "none": Steering((), 0.02, 0.1, 0.85),
     }
 )
 
@@ -78,7 +86,7 @@ class Batch:
         size: int,
         steering: str | None = None,
     ) -> None:
-        """Draw `size` crops of 128 px, or (a fifth of the time; without tile, half) half as many whole pictures."""
+        """Draw `size` crops of 128 px, or (a fifth of the time; without tile, four fifths) half as many pictures."""
         random = torch.Generator().manual_seed(seed)
 
         def below(limit: int, count: int) -> list[int]:
@@ -90,7 +98,7 @@ class Batch:
         self.steering = STEERINGS[steering or drawn]
         coloured = "controlnet_tile" in self.steering.controls
         high, wide = pairs.source_NChw.shape[-2:]
-        if below(5 if coloured else 2, 1)[0] == 0:
+        if below(5, 1)[0] < (1 if coloured else 4):
             size, side = max(1, size // 2), (high, wide)
         else:
             side = (16, 16)
@@ -99,7 +107,9 @@ class Batch:
         luck = torch.rand(size, 4, generator=random)
         kinds = [pairs.procedural_N.nonzero()[:, 0].tolist(), (~pairs.procedural_N).nonzero()[:, 0].tolist()]
         styled = [name for name in STYLE_NAMES if name != "photo"]
-        source, target, edges, prompts = [], [], [], []
+        looks = "controlnet_reference" in self.steering.controls
+        restores = self.steering is STEERINGS["restore"]
+        source, target, edges, depth, looked, weights, prompts = [], [], [], [], [], [], []
         for i in range(size):
             kind = kinds[0 if luck[i, 3] < self.steering.scenes else 1] or kinds[0] or kinds[1]
             item = kind[below(len(kind), 1)[0]]
@@ -107,14 +117,27 @@ class Batch:
             name = "photo" if luck[i, 0] < (_PHOTO_SHARE if coloured else 0.5) else styled[below(len(styled), 1)[0]]
             said = below(10, 1)[0] < (6 if coloured else 9)
             words = pairs.words[item] if said else _GENERIC[below(len(_GENERIC), 1)[0]]
-            prompts.append("" if luck[i, 1] < _TEXT_DROP else style_prompt(name, words, below(4, 1)[0] % 3))
+            # Where a picture shows the look, the words keep silent about it.
+            phrase = words if looks else style_prompt(name, words, below(4, 1)[0] % 3)
+            if restores:
+                name, phrase = "photo", _RESTORED.format(prompt=words)
+            prompts.append("" if luck[i, 1] < _TEXT_DROP and not restores else phrase)
             source.append(pairs.source_NChw[item, :, y, x])
             target.append(pairs.targets_NSChw[item, STYLE_NAMES.index(name), :, y, x])
-            edges.append(pairs.edges_NHW[item, 8 * y.start : 8 * y.stop, 8 * x.start : 8 * x.stop])
+            pixels = slice(8 * y.start, 8 * y.stop), slice(8 * x.start, 8 * x.stop)
+            edges.append(pairs.edges_NHW[item, *pixels])
+            depth.append(pairs.depth_NHW[item, *pixels])
+            another = below(len(pairs.words), 1)[0] if looks else item
+            looked.append(pairs.targets_NSChw[another, STYLE_NAMES.index(name), :, y, x])
+            weights.append(pairs.objects_Nhw[item, y, x])
+        tile = torch.stack(source).float()
         self.controls = {
-            "controlnet_tile": torch.stack(source).float(),
-            "controlnet_softedge": soft_edge_blocks(torch.stack(edges).float() / 255),
+            "controlnet_tile": degraded(tile, random) if restores else tile,
+            "controlnet_softedge": blocks(torch.stack(edges).float() / 255),
+            "controlnet_depth": blocks(torch.stack(depth).float() / 255),
+            "controlnet_reference": torch.stack(looked).float(),
         }
+        self.weights_N1hw = 1 + (0.0 if coloured else _OBJECTS) * torch.stack(weights)[:, None].float() / 255
         self.ids_NL = tokenizer(
             prompts,
             padding="max_length",
@@ -130,12 +153,24 @@ class Batch:
         self.timesteps_N = (share * len(alphas_cumprod)).long()
         # Sampling starts from pure noise, which the schedule never quite reaches: its last timestep still
         # leaks brightness (Lin et al. 2023). A share of draws is therefore what sampling will show.
-        pure = torch.rand(size, generator=random) < _PURE_NOISE
+        pure = torch.rand(size, generator=random) < (0.2 if coloured else 0.4)
         self.timesteps_N[pure] = len(alphas_cumprod) - 1
         alpha = alphas_cumprod[self.timesteps_N].sqrt()[:, None, None, None]
         sigma = (1 - alpha**2).sqrt()
         self.noisy_NChw = torch.where(pure[:, None, None, None], eps, alpha * x0 + sigma * eps)
         self.x0_NChw = x0
+
+
+def degraded(latents_NChw: Tensor, random: torch.Generator) -> Tensor:
+    """Latents of a blurred and noisy picture, made from those of a good one, each with its own blur and noise.
+
+    The latents are a linear transform with channels ordered by energy, and so roughly by frequency: a blur takes from
+    the later ones, white noise adds alike to all (0.15 is about 20 levels of 255).
+    """
+    luck = torch.rand(2, len(latents_NChw), 1, 1, 1, generator=random)
+    channel = torch.arange(latents_NChw.shape[1]).view(1, -1, 1, 1)
+    kept = torch.sigmoid((6 + 60 * luck[0] - channel) / 3)
+    return latents_NChw * kept + 0.15 * luck[1] * torch.randn(latents_NChw.shape, generator=random)
 
 
 def predict_x0(networks: Networks, batch: Batch) -> Tensor:
@@ -147,9 +182,17 @@ def predict_x0(networks: Networks, batch: Batch) -> Tensor:
     return steered(networks.unet, networks.controlnets, noisy_NChw, batch.timesteps_N, hidden_NLD, controls)
 
 
-def loss_of(networks: Networks, batch: Batch) -> Tensor:
-    """Mean square error of the predicted clean latents, in the networks' own arithmetic up to the last step."""
-    return (predict_x0(networks, batch).float() - batch.x0_NChw).square().mean()
+def loss_of(networks: Networks, batch: Batch, colour_2C: Tensor) -> Tensor:
+    """Weighted mean square error of the predicted clean latents, in the networks' arithmetic up to the last step.
+
+    Hue has a small share of a picture's energy and would be learnt last: where only words know the colour of an
+    object, its error along `colour_2C` (see `pairs.colour_directions`) counts once more, `_HUE` times.
+    """
+    error_NChw = predict_x0(networks, batch).float() - batch.x0_NChw
+    loss = (batch.weights_N1hw * error_NChw.square()).mean()
+    hue_N2hw = torch.einsum("kc,nchw->nkhw", colour_2C, error_NChw)
+    extra = _HUE * (batch.weights_N1hw - 1) / _OBJECTS * hue_N2hw.square().sum(1, keepdim=True)
+    return loss + extra.mean() / error_NChw.shape[1]
 
 
 class HalfCopy:
@@ -196,9 +239,11 @@ def train(args: argparse.Namespace) -> None:
     if args.start_from is not None and not args.resume:
         for name, module in networks.modules().items():
             opened: Any = type(module)
-            module.load_state_dict(opened.from_pretrained(args.start_from / name).state_dict())
+            if (args.start_from / name).exists():  # a ControlNet may be new
+                module.load_state_dict(opened.from_pretrained(args.start_from / name).state_dict())
         average = Average(named, 0.999)
     alphas_cumprod = build_scheduler().alphas_cumprod
+    colour_2C = load_file(args.pool / COLOUR_FILE)["colour"]
     held = read_shards(_shards(args.pool)[:1])
     if not args.resume and args.start_from is None:
         begin_as_identity(networks, held.source_NChw[:32].float())
@@ -207,7 +252,7 @@ def train(args: argparse.Namespace) -> None:
     half = HalfCopy(networks) if args.bfloat16 else None
     probe = {
         name: [Batch(held, tokenizer, alphas_cumprod, -1 - i, args.batch, name) for i in range(3)]
-        for name in ("both", "tile", "softedge")
+        for name in ("both", "tile", "softedge", "depth", "reference", "restore")
     }
     pool, pairs = [], None
     started, running, first = time.monotonic(), 0.0, step
@@ -224,7 +269,7 @@ def train(args: argparse.Namespace) -> None:
         optimiser.zero_grad(set_to_none=True)
         if half is not None:
             half.pull()
-        loss = batch.steering.weight * loss_of(half.networks if half is not None else networks, batch)
+        loss = batch.steering.weight * loss_of(half.networks if half is not None else networks, batch, colour_2C)
         torch.autograd.backward(loss)
         if half is not None:
             half.push()
@@ -239,8 +284,9 @@ def train(args: argparse.Namespace) -> None:
         if step % args.save_every == 0 or step == last:
             save_state(args.out, named, optimiser, average, step, seconds + time.monotonic() - started)
             with torch.no_grad(), average.swapped(named):
-                values = {n: sum(loss_of(networks, b).item() for b in some) / len(some) for n, some in probe.items()}
-            shown = " ".join(f"{name} {value:.4f}" for name, value in values.items())
+                losses = {n: [loss_of(networks, b, colour_2C).item() for b in some] for n, some in probe.items()}
+            means = {n: sum(some) / len(some) for n, some in losses.items()}
+            shown = " ".join(f"{name} {value:.4f}" for name, value in means.items())
             print(f"step {step} probe of averaged weights: {shown}", flush=True)
     save_state(args.out, named, optimiser, average, step, seconds + time.monotonic() - started)
 

@@ -35,7 +35,7 @@ def decode(backbone: Backbone, latents_NChw: Tensor) -> NDArray[np.uint8]:
 
 def controls_of(model: ModelConfig, factor: int, frames_NHWC: NDArray[np.uint8], latents_NChw: Tensor) -> list[Tensor]:
     """What each ControlNet of the model is fed for these source pictures."""
-    return [prepare_control(c.kind, frames_NHWC, latents_NChw, factor, folder=c.path) for c in model.controls]
+    return [prepare_control(c.kind, frames_NHWC, latents_NChw, factor, path=c.path) for c in model.controls]
 
 
 def network(

@@ -57,7 +57,11 @@ def test_a_job_file_may_name_its_preset_and_the_argument_wins(tmp_path: Path) ->
 
 @pytest.mark.parametrize("preset", [p for p in list_presets() if p != "sd15"])
 def test_every_preset_makes_a_job(preset: str) -> None:
-    assert build_job(preset, None, (), PROMPT).prompt == "a car"
+    files = {"reference": "look.png", "depth": "maps"}
+    job = build_job(preset, None, (), {**PROMPT, **files})
+    assert job.prompt == "a car"
+    wanted = {"reference-latents": "look.png", "depth-blocks": "maps"}
+    assert [c.path for c in job.controls] == [wanted.get(c.kind) for c in job.controls]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +179,7 @@ def test_a_flag_is_named_as_it_was_typed() -> None:
 
 
 def test_nothing_to_do_is_refused() -> None:
-    assert refusal() == "give at least one of `prompt` and `style`"
+    assert refusal() == "give at least one of `prompt` and `style`, or a `reference` picture"
 
 
 def test_an_unknown_preset_suggests_the_nearest() -> None:
@@ -201,3 +205,10 @@ def test_a_missing_job_file_is_named(tmp_path: Path) -> None:
 
 def test_an_empty_job_file_changes_nothing(tmp_path: Path) -> None:
     assert build_job("dry", written(tmp_path, "# nothing\n"), (), PROMPT) == build_job("dry", None, (), PROMPT)
+
+
+def test_trimmed_blending_needs_the_naive_mode() -> None:
+    with pytest.raises(ConfigError, match="trimmed looks at frames one by one"):
+        build_job("pocket", None, ["deflicker.operator=trimmed"], PROMPT)
+    both = ["deflicker.operator=trimmed", "deflicker.mode=naive"]
+    assert build_job("pocket", None, both, PROMPT).deflicker.operator == "trimmed"

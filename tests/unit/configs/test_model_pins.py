@@ -40,6 +40,10 @@ def test_a_name_that_can_move_is_no_commit(revision: str) -> None:
         build_job("pocket", None, ["model.path=owner/name", f"model.revision={revision}"], PROMPT)
 
 
-def test_depth_without_pictures_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"model\.controls\.0\.path is missing: kind depth needs a folder"):
-        build_job("pocket", None, ["model.controls.0.kind=depth"], PROMPT)
+@pytest.mark.parametrize(
+    ("kind", "said"), [("depth", "depth is missing: .* a folder"), ("reference-latents", "reference is missing")]
+)
+def test_a_control_without_its_pictures_is_refused(kind: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        build_job("pocket", None, [f"model.controls.0.kind={kind}"], PROMPT)
+    build_job("pocket", None, [f"model.controls.0.kind={kind}", "model.controls.0.path=here"], PROMPT)

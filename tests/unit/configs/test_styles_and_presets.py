@@ -46,10 +46,11 @@ def test_an_unknown_style_is_refused() -> None:
 
 
 MODELS = ("dry", "pocket", "sd15")
+TASKS = ("stylize", "reference", "recolor", "restore", "render3d")
 
 
 def test_presets_are_listed_without_the_styles_file_and_handed_out_fresh() -> None:
-    assert set(list_presets()) == {*MODELS, *NAMES}
+    assert set(list_presets()) == {*MODELS, *NAMES, *TASKS}
     for name in ("pocket", "sketch"):
         load_preset(name)["model"]["path"] = "changed"
         load_preset(name)["model"]["controls"].append("changed")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
 from models.pocket.autoencoder import BlockAutoencoder, fit_blocks
@@ -20,11 +21,11 @@ from models.pocket.networks import (
     build_networks,
     build_scheduler,
 )
-from models.pocket.pairs import STYLE_NAMES, read_shards, write_shard
+from models.pocket.pairs import COLOUR_FILE, STYLE_NAMES, colour_directions, read_shards, write_shard
 from models.pocket.sample import WEIGHTS
 from models.pocket.train_autoencoder import train as train_autoencoder
 from models.pocket.train_autoencoder import training_pictures
-from models.pocket.train_diffusion import STEERINGS, Batch, train
+from models.pocket.train_diffusion import STEERINGS, Batch, degraded, train
 from models.pocket.vocabulary import write_tokenizer
 
 
@@ -35,6 +36,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     vae = BlockAutoencoder.from_pretrained(WEIGHTS / "vae", torch_dtype=torch.float32)
     for index in range(2):
         write_shard(folder / f"shard-{index:03d}.safetensors", index, 2, vae, None)
+    save_file({"colour": colour_directions(vae)}, folder / COLOUR_FILE)
     return folder
 
 
@@ -50,9 +52,14 @@ def _run(out: Path, pool: Path, stop_at: int, resume: bool = False) -> None:
 
 def test_a_shard_holds_every_style_of_every_picture(pool: Path) -> None:
     """Scaled latents of about unit size, words for each picture."""
-    pairs = read_shards(sorted(pool.iterdir()))
+    pairs = read_shards(sorted(pool.glob("shard-*")))
     assert pairs.targets_NSChw.shape == (4, len(STYLE_NAMES), LATENT_CHANNELS, 18, 32)
     assert pairs.edges_NHW.shape == (4, 144, 256)
+    assert pairs.depth_NHW.shape == (4, 144, 256)
+    assert pairs.objects_Nhw.shape == (4, 18, 32)
+    assert all(
+        depth.max() > 0 and objects.max() > 0 for depth, objects in zip(pairs.depth_NHW, pairs.objects_Nhw, strict=True)
+    )
     assert len(pairs.words) == len(pairs.procedural_N) == 4
     photo = pairs.targets_NSChw[:, STYLE_NAMES.index("photo")]
     torch.testing.assert_close(photo, pairs.source_NChw)
@@ -73,7 +80,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path, pool: Path) -> None
 
 def test_batches_are_decided_by_their_seed_and_meet_every_steering(pool: Path, tmp_path: Path) -> None:
     """The same seed draws the same batch; over seeds both controls, each alone, and none come up."""
-    pairs = read_shards(sorted(pool.iterdir()))
+    pairs = read_shards(sorted(pool.glob("shard-*")))
     write_tokenizer(tmp_path)
     tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
     alphas_cumprod = build_scheduler().alphas_cumprod
@@ -88,9 +95,48 @@ def test_batches_are_decided_by_their_seed_and_meet_every_steering(pool: Path, t
         }
 
 
+def test_what_words_name_weighs_more_only_where_nothing_else_knows_its_colour(pool: Path, tmp_path: Path) -> None:
+    """Without the tile's colours objects count for more; with them all pixels are alike."""
+    pairs = read_shards(sorted(pool.glob("shard-*")))
+    write_tokenizer(tmp_path)
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
+    alphas_cumprod = build_scheduler().alphas_cumprod
+    for seed in range(4):
+        both, softedge, depth = (
+            Batch(pairs, tokenizer, alphas_cumprod, seed, 4, name) for name in ("both", "softedge", "depth")
+        )
+        assert (both.weights_N1hw == 1).all()
+        assert softedge.weights_N1hw.max() > 2
+        assert softedge.weights_N1hw.min() == depth.weights_N1hw.min() == 1
+
+
+def test_a_reference_is_another_picture_in_the_same_look_and_the_words_do_not_name_it(
+    pool: Path, tmp_path: Path
+) -> None:
+    pairs = read_shards(sorted(pool.glob("shard-*")))
+    write_tokenizer(tmp_path)
+    tokenizer = CLIPTokenizer.from_pretrained(tmp_path)
+    alphas_cumprod = build_scheduler().alphas_cumprod
+    silent = {tokenizer(words).input_ids[1] for words in ("watercolor", "sketch", "neon", "mosaic", "oil", "blueprint")}
+    for seed in range(8):
+        batch = Batch(pairs, tokenizer, alphas_cumprod, seed, 4, "reference")
+        assert not silent & set(batch.ids_NL.flatten().tolist())
+        assert batch.controls["controlnet_reference"].shape == batch.x0_NChw.shape
+
+
+def test_restoring_means_a_blurred_and_noisy_tile_of_the_picture_wanted() -> None:
+    """Later channels lose most, noise is added, and a luck of zero loses nearly nothing of the first ones."""
+    latents = torch.ones(64, LATENT_CHANNELS, 4, 4)
+    spoilt = degraded(latents, torch.Generator().manual_seed(0))
+    kept = spoilt.mean(dim=(0, 2, 3))
+    assert kept[0] > 0.9
+    assert kept[-1] < 0.6
+    assert 0.02 < float(spoilt[:, 0].std(dim=(1, 2)).mean()) < 0.2
+
+
 def test_untrained_networks_answer_with_the_tile(pool: Path) -> None:
     """The first weights hand the source through, whatever the noise; without that start they know nothing of it."""
-    source = read_shards(sorted(pool.iterdir())).source_NChw.float()
+    source = read_shards(sorted(pool.glob("shard-*"))).source_NChw.float()
     alphas_cumprod = build_scheduler().alphas_cumprod
 
     def error(networks: Networks, timestep: int) -> float:
@@ -142,3 +188,20 @@ def test_the_autoencoder_resumes_to_the_same_bits_and_keeps_its_space(tmp_path: 
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), resumed.parameters(), strict=True))
     assert torch.equal(settled.encoder.weight, resumed.encoder.weight)
     assert torch.equal(resumed.encoder.weight, resumed.encoder.weight.half().float())
+
+
+def test_colour_directions_hold_even_colours_and_nothing_of_brightness() -> None:
+    """Turned into latents, an even picture's colour lies along them, its brightness across."""
+    vae = BlockAutoencoder.from_pretrained(WEIGHTS / "vae", torch_dtype=torch.float32)
+    colour = colour_directions(vae)
+    torch.testing.assert_close(colour @ colour.T, torch.eye(2), atol=1e-5, rtol=0)
+
+    def along(rgb: tuple[float, float, float]) -> float:
+        even = torch.tensor(rgb).view(1, 3, 1, 1).expand(1, 3, 64, 64)
+        with torch.no_grad():
+            found = vae.encode(even).latent_dist.mean - vae.encode(torch.zeros_like(even)).latent_dist.mean
+        middle = found[0, :, 4, 4]
+        return float((colour @ middle).norm() / middle.norm())
+
+    assert along((0.4, -0.1, -0.3)) > 0.95
+    assert along((0.4, 0.4, 0.4)) < 0.2

@@ -1,0 +1,1 @@
+"""DiffSynth's five tasks on pocket: each a preset, a command and figures with control arms."""

@@ -1,0 +1,58 @@
+"""Task 5, 3D rendering: only depth maps say what is where; words say what it looks like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.benchmarks.five_tasks.bench import STEADY, Bench, Frames, Row, rows_of
+
+COMMAND = "steadyframe restyle CLIP --preset render3d --depth MAPS --prompt TEXT --out DIR"
+ABOUT = (
+    "Depth shown: mean share of a frame's variance that its true depth map explains when each of 16 depth levels has a "
+    "colour of its own. Control: the same job over the depth maps of another scene, judged by the true ones."
+)
+
+
+def measure(bench: Bench) -> list[Row]:
+    """True maps, true maps without deflicker, and another scene's maps."""
+    rows: list[Row] = []
+    scenes = bench.scenes()
+    maps = {name: _written(bench.folder / f"depth-{name}", scene.depth_FHW) for name, scene in scenes.items()}
+    names = list(scenes)
+    for number, (name, scene) in enumerate(scenes.items()):
+        path, source = bench.written(name, scene.frames_FHWC), scene.frames_FHWC
+        other = maps[names[(number + 1) % len(names)]]
+        arms = {
+            "result": bench.restyled("render3d", path, depth=str(maps[name]), prompt=scene.caption),
+            "no deflicker": bench.restyled("render3d", path, STEADY, depth=str(maps[name]), prompt=scene.caption),
+            "another scene's depth": bench.restyled("render3d", path, depth=str(other), prompt=scene.caption),
+        }
+        more = {arm: {"depth shown": explained(made, scene.depth_FHW)} for arm, made in arms.items()}
+        rows += rows_of(name, source, arms, more)
+    return rows
+
+
+def explained(made: Frames, depth_FHW: NDArray[np.float32], levels: int = 16) -> float:
+    """1 - variance within depth levels over the whole, mean over frames: 1 if depth decides every colour."""
+    shares = []
+    for picture, depth in zip(made.astype(np.float64), depth_FHW, strict=True):
+        level = np.minimum((depth * levels).astype(int), levels - 1).ravel()
+        values = picture.reshape(-1, 3)
+        counts = np.bincount(level, minlength=levels)
+        means = (
+            np.stack([np.bincount(level, values[:, c], levels) for c in range(3)], 1) / np.maximum(counts, 1)[:, None]
+        )
+        left = ((values - means[level]) ** 2).sum()
+        shares.append(1 - left / max(((values - values.mean(0)) ** 2).sum(), 1e-9))
+    return float(np.mean(shares))
+
+
+def _written(folder: Path, depth_FHW: NDArray[np.float32]) -> Path:
+    folder.mkdir(exist_ok=True)
+    for number, depth in enumerate(depth_FHW):
+        cv2.imwrite(str(folder / f"{number:06d}.png"), np.round(depth * 65535).astype(np.uint16))
+    return folder
