@@ -75,8 +75,9 @@ def model_card(step: int, seconds: float, size: int, figures: Sequence[Mapping[s
 Diffusion networks: {step} steps of 16 crops (8 where whole pictures) in {seconds / 60:.0f} minutes (wall clock, other work beside
 it) on a CPU of two cores, in bfloat16 with float32 masters, AdamW, averaged weights (0.999) stored in half precision;
 {size / 1e6:.1f} MB in all. They began with the weights of pocket v1, another 1350 steps (35 minutes). The shares of
-`STEERINGS` in `train_diffusion.py` are those of the last half: `restore` came in at step 1500, and from 4250 on named objects
-weigh 13 instead of 5 times as much where only words know their colours. The first weights answer
+`STEERINGS` in `train_diffusion.py` are those of the last fifth. Before, batches steered by soft edges alone were a third of
+all and the other shares accordingly larger; `restore` came in at step 1500; named objects weighed 5 times as much as the rest
+where only words know their colours, 13 times from step 4250 on, and their hue still more from step 5500 on. The first weights answer
 with the tile itself. Why clean latents and not v: ADR 0003; why that start, a lapped transform and two controls: ADR 0005. Seeds are fixed; bits are not, since the number of
 threads may change over a resumed run. Commands (all resumable with `--resume`; pairs writes what is missing):
 
