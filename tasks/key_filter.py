@@ -119,7 +119,7 @@ def _filled(
 ) -> Iterator[Picture]:
     """All frames of the shot in order; leaves the match error of each in `missed`."""
     size = (shot.facts.height, shot.facts.width)
-    matches = StoredMatches(run.store, pairs_base(run, shot), shot, 0)
+    matches = StoredMatches(run.store, pairs_base(run, shot), shot.digests, shot.window_size, 4)
     operator = cast(Literal["mean", "confidence"], job.deflicker.operator)
     held: dict[int, npt.NDArray[np.float32]] = {}
     around = {m: segment.keys for segment in segments(shot.frames, keys) for m in segment.frames}

@@ -27,11 +27,11 @@ from models.inversion import InversionProgram
 from models.methods.restyle import restyle_program
 from models.sampling import Context, Gathered, Program, Window
 from models.schedule import from_config
+from tasks.matches import StoredMatches
 from tasks.store import Store
 from tasks.store.keys import StageKey
 from tasks.store.latents import decode_window, encode_window
 from tasks.store.manifest import Manifest, Part
-from tasks.store.pairs import OpenPacks, PairPacks
 from tasks.video.facts import ClipFacts, ClipIndex
 from tasks.video.frames import FrameReader
 from tasks.video.source import local_copy
@@ -114,7 +114,8 @@ def open_program(spec: ShotSpec, backbone: Backbone) -> Program:
 def open_context(spec: ShotSpec, windows: Sequence[Window], backbone: Backbone, store: Store) -> Context:
     """Conditions and correspondence of the shot, read from the store window by window as they are asked for."""
     condition = _StoredConditions(spec, windows, backbone, store)
-    correspond = _StoredPairs(spec, windows, store)
+    size = windows[0].stop - windows[0].start
+    correspond = StoredMatches(store, spec.pairs, spec.frame_digests, size, HELD_PACKS)
     return Context(condition.__call__, correspond)
 
 
@@ -221,25 +222,3 @@ class _StoredConditions:
             _, old = self._kept.popitem(last=False)
             held -= sum(t.nbytes for t in old.values())
         return self._kept[kind, k]
-
-
-class _StoredPairs:
-    """`ctx.correspond`: NNFs of the shot. Packs of a few windows are held compressed; a pair is unpacked when asked."""
-
-    def __init__(self, spec: ShotSpec, windows: Sequence[Window], store: Store) -> None:
-        self.spec, self.size = spec, windows[0].stop - windows[0].start
-        self._packs = PairPacks(store, spec.pairs) if spec.pairs else None
-        self._held: OrderedDict[int, OpenPacks] = OrderedDict()
-
-    def __call__(self, target: int, source: int) -> tuple[Any, Any]:
-        window = target // self.size
-        if window not in self._held:
-            assert self._packs is not None, "this program asked for correspondence, which its spec does not name"
-            self._held[window] = self._packs.open(window)
-            while len(self._held) > HELD_PACKS:
-                self._held.popitem(last=False)
-        self._held.move_to_end(window)
-        digests = self.spec.frame_digests
-        offsets, error = self._held[window].read((digests[target], digests[source]))
-        assert error is not None, "packs of the correspond stage hold errors"
-        return offsets, error.astype(np.float32)
