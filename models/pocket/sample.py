@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -84,7 +85,7 @@ class Pocket:
 class Settings:
     """How to sample. strength 1 starts from pure noise, less from the noised source (SDEdit).
 
-    controls: which ControlNets steer, of `BASE_CONTROLS`.
+    controls: which ControlNets steer; what `BASE_CONTROLS` lacks must be given its input.
     """
 
     steps: int = 10
@@ -96,14 +97,20 @@ class Settings:
 
 @torch.no_grad()
 def restyle(
-    pocket: Pocket, frames_NHWC: NDArray[np.uint8], prompts: str | Sequence[str], settings: Settings
+    pocket: Pocket,
+    frames_NHWC: NDArray[np.uint8],
+    prompts: str | Sequence[str],
+    settings: Settings,
+    given: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> NDArray[np.uint8]:
     """Restyle frames independently, all from the same noise; one prompt for all or one for each.
 
-    Shapes: (N, H, W, 3) uint8 RGB, H and W multiples of 16 -> the same.
+    given: inputs (N, C, h, w) of ControlNets that a clip by itself cannot feed, by folder name. Shapes: (N, H, W, 3)
+    uint8 RGB, H and W multiples of 16 -> the same.
     """
     source, count = pocket.encode(frames_NHWC), len(frames_NHWC)
     known = {
+        **given,
         "controlnet_tile": source,
         "controlnet_softedge": blocks(torch.from_numpy(soft_edges(frames_NHWC))),
     }

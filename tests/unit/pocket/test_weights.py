@@ -12,7 +12,7 @@ from transformers import CLIPTokenizer
 
 from models.judge import Judge, Verdict
 from models.pocket.autoencoder import BlockAutoencoder, fit_blocks, settle_latents
-from models.pocket.networks import CONTROLS, LATENT_CHANNELS
+from models.pocket.networks import BASE_CONTROLS, CONTROLS, LATENT_CHANNELS, blocks
 from models.pocket.sample import WEIGHTS, Pocket, Settings, psnr, restyle
 from models.pocket.scenes import render_clip
 from models.pocket.styles import apply_style, style_prompt
@@ -30,9 +30,11 @@ def _tensor(frames: np.ndarray) -> torch.Tensor:
 
 
 def test_the_folder_is_small_and_holds_safetensors_only() -> None:
-    """At most 30 MB, half precision, no other weight format."""
+    """Text to image with the controls of a clip at most 30 MB, further controls 5 MB each; half precision only."""
     files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 30_000_000
+    more = set(CONTROLS) - set(BASE_CONTROLS)
+    assert sum(path.stat().st_size for path in files if path.parent.name not in more) <= 30_000_000
+    assert sum(path.stat().st_size for path in files if path.parent.name in more) <= 5_000_000 * len(more)
     assert {path.suffix for path in files} <= {".json", ".txt", ".md", ".safetensors"}
     for path in files:
         if path.suffix == ".safetensors":
@@ -118,10 +120,36 @@ def test_each_control_steers_alone_and_mixed(pocket: Pocket) -> None:
         return judge(got[0], "photo")
 
     tile, edge, none = photo(("controlnet_tile",)), photo(("controlnet_softedge",)), photo(())
-    both = photo(tuple(CONTROLS))
+    both = photo(BASE_CONTROLS)
     assert min(tile.fidelity_psnr, both.fidelity_psnr) > 22
     assert edge.structure > none.structure + 0.15
     assert tile.colour_error < min(edge.colour_error, none.colour_error)
+
+
+@pytest.mark.parametrize("style", ["night", "blueprint"])
+def test_a_reference_picture_decides_the_look_without_a_word_for_it(pocket: Pocket, style: str) -> None:
+    """The picture is of another scene; without it the same words leave the look alone."""
+    frames, other = (render_clip(seed, 1, 96, 128).frames_FHWC for seed in (11, 12))
+    look = pocket.encode(apply_style(style, other[0])[None])
+    judge = Judge(frames[0])
+    plain = restyle(pocket, frames, "a scene", Settings(steps=4))
+    controls = (*BASE_CONTROLS, "controlnet_reference")
+    looked = restyle(pocket, frames, "a scene", Settings(steps=4, controls=controls), {"controlnet_reference": look})
+    assert judge(looked[0], style).style == style
+    assert judge(plain[0], style).style != style
+
+
+def test_depth_alone_says_what_is_where(pocket: Pocket) -> None:
+    """A picture over its depth map has the scene's contours more than one over nothing."""
+    scene = render_clip(11, 1, 96, 128)
+    judge = Judge(scene.frames_FHWC[0])
+    depth = {"controlnet_depth": blocks(torch.from_numpy(scene.depth_FHW))}
+
+    def structure(controls: tuple[str, ...]) -> float:
+        got = restyle(pocket, scene.frames_FHWC, scene.caption, Settings(steps=4, controls=controls), depth)
+        return judge(got[0], "photo").structure
+
+    assert structure(("controlnet_depth",)) > structure(()) + 0.1
 
 
 def test_every_listed_word_is_one_token_and_unknown_words_do_not_crash(tmp_path: Path) -> None:
