@@ -11,7 +11,8 @@ from tests.benchmarks.pocket_quality.naming import inner, mean_lab, name_colour
 
 COMMAND = 'steadyframe restyle CLIP --preset recolor --prompt "a yellow car on a street" --out DIR'
 ABOUT = (
-    "Share of frames in which the object has the colour asked for (nearest of the eight known ones; chance 0.125). "
+    f"Share of frames in which the object has the colour asked for (nearest of the known ones; chance "
+    f"{1 / len(COLOURS):g}). "
     "Control: the prompt keeps the colour it had."
 )
 LEAST_PIXELS = 60
