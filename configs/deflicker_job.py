@@ -123,12 +123,7 @@ def build_deflicker_job(
     values, lines, label = read_config(Path(config_path)) if config_path is not None else ({}, {}, "")
     layers = Layers()
     layers.merge(values, lines, label)
-    for text in sets:
-        path, value = parse_set(text)
-        layers.put(path, value, f"--set {text.split('=', 1)[0].strip()}")
-    for key, value in flags.items():
-        if value is not None:
-            layers.put(tuple(key.split(".")), value, f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
+    layers.put_all(sets, parse_set, flags)
     given = dict(layers.values)
     if isinstance(given.get("keyframes"), (list, tuple)):
         given["keyframes"] = [key for item in given["keyframes"] for key in keyframes_of(item)]

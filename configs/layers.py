@@ -5,7 +5,7 @@ Knows plain dicts, lists and paths; refuses to know where layers come from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from configs.errors import ConfigError
@@ -44,6 +44,15 @@ class Layers:
             here[path[-1]] = value
         self._forget_below(path)
         self.origins[path] = origin
+
+    def put_all(self, sets: Sequence[str], parse: Callable[[str], tuple[Loc, Any]], flags: Mapping[str, Any]) -> None:
+        """Put `key=value` texts, then flags by dotted key (None: not given), each under the name people typed."""
+        for text in sets:
+            path, value = parse(text)
+            self.put(path, value, f"--set {text.split('=', 1)[0].strip()}")
+        for key, value in flags.items():
+            if value is not None:
+                self.put(tuple(key.split(".")), value, f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
 
     @staticmethod
     def _item(items: list[Any], part: str | int, path: Loc, origin: str) -> Any:

@@ -57,12 +57,7 @@ def build_job(
     layers = Layers()
     layers.merge(load_preset(name), {}, f"preset {name}")
     layers.merge(values, lines, label)
-    for text in sets:
-        path, value = parse_set(text)
-        layers.put(path, value, f"--set {text.split('=', 1)[0].strip()}")
-    for key, value in flags.items():
-        if value is not None:
-            layers.put(tuple(key.split(".")), value, f"--{key.rsplit('.', 1)[-1].replace('_', '-')}")
+    layers.put_all(sets, parse_set, flags)
     return strict_job(layers.values, layers.origins)
 
 

@@ -13,25 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from models.patch_kernels import begin, jump
+from models.patch_kernels import jump
 from models.patch_plan import Plan
-from models.patch_pyramid import Level, pyramid
+from models.patch_pyramid import Level, descend
 
 
 def search(
     target: NDArray[np.uint8], source: NDArray[np.uint8], plan: Plan, threads: int = 1
 ) -> tuple[NDArray[np.int16], NDArray[np.int32]]:
     """Offsets int16 [H,W,2] of two pictures and errors int32 [H,W]."""
-    offsets, costs = np.zeros((1, 1, 2), np.int16), np.zeros((1, 1), np.int32)
-    levels = pyramid(target, source, plan)
-    for depth, level in reversed(list(enumerate(levels))):
-        coarse = offsets
-        offsets = np.zeros((level.height, level.width, 2), np.int16)
-        costs = np.zeros((level.height, level.width), np.int32)
-        begin(level.target, level.source, level.tolls, plan.patch, coarse, offsets, costs)
-        for key in plan.keys(depth):
-            offsets, costs = _pass(level, plan, key, threads, offsets, costs)
-    return offsets, costs - level.tolls * offsets.any(-1)
+    return descend(target, source, plan, lambda level, _, key, state: _pass(level, plan, key, threads, *state))
 
 
 def _pass(

@@ -5,13 +5,14 @@ It knows pictures; not how they are searched. Averages are integers, so every ba
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.patch_kernels import jit
+from models.patch_kernels import begin, jit
 from models.patch_plan import Plan
 
 TAIL = 64
@@ -41,6 +42,32 @@ def pyramid(target: NDArray[np.uint8], source: NDArray[np.uint8], plan: Plan) ->
         framed = [padded(picture, plan.patch // 2) for picture in (target, source)]
         built.append(Level(framed[0], framed[1], tolls(target, plan), height, width))
     return built
+
+
+State = tuple[NDArray[np.int16], NDArray[np.int32]]
+"""Offsets [H,W,2] and costs [H,W] of a level."""
+
+
+def descend(
+    target: NDArray[np.uint8],
+    source: NDArray[np.uint8],
+    plan: Plan,
+    improve: Callable[[Level, int, int, State], State],
+) -> State:
+    """Offsets and errors of two pictures, searched from the coarsest level to the finest.
+
+    `improve(level, turn, key, state)` is one pass over a level. The toll of a match is no part of its error.
+    """
+    offsets, costs = np.zeros((1, 1, 2), np.int16), np.zeros((1, 1), np.int32)
+    levels = pyramid(target, source, plan)
+    for depth, level in reversed(list(enumerate(levels))):
+        coarse = offsets
+        offsets = np.zeros((level.height, level.width, 2), np.int16)
+        costs = np.zeros((level.height, level.width), np.int32)
+        begin(level.target, level.source, level.tolls, plan.patch, coarse, offsets, costs)
+        for turn, key in enumerate(plan.keys(depth)):
+            offsets, costs = improve(level, turn, key, (offsets, costs))
+    return offsets, costs - level.tolls * offsets.any(-1)
 
 
 def tolls(image: NDArray[np.uint8], plan: Plan) -> NDArray[np.int32]:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from configs.errors import ConfigError, DeviceError
 from models import patch_jumps
-from models.patch_kernels import STRIP, begin, measure, sweep
+from models.patch_kernels import STRIP, measure, sweep
 from models.patch_plan import FINE_SWEEPS, MARGIN, Plan
-from models.patch_pyramid import Level, padded, pyramid
+from models.patch_pyramid import Level, State, descend, padded
 
 Field = NDArray[np.int16]
 Method = Literal["auto", "scan", "jumps", "torch", "triton"]
@@ -172,16 +172,12 @@ def _scan(
     target: NDArray[np.uint8], source: NDArray[np.uint8], plan: Plan, threads: int
 ) -> tuple[Field, NDArray[np.int32]]:
     """Offsets and errors of one pair by sweeps in scan order."""
-    offsets, costs = np.zeros((1, 1, 2), np.int16), np.zeros((1, 1), np.int32)
-    levels = pyramid(target, source, plan)
-    for depth, level in reversed(list(enumerate(levels))):
-        coarse = offsets
-        offsets = np.zeros((level.height, level.width, 2), np.int16)
-        costs = np.zeros((level.height, level.width), np.int32)
-        begin(level.target, level.source, level.tolls, plan.patch, coarse, offsets, costs)
-        for turn, key in enumerate(plan.keys(depth)):
-            _sweep(level, plan, key, turn % 2 == 1, threads, offsets, costs)
-    return offsets, costs - level.tolls * offsets.any(-1)
+
+    def improve(level: Level, turn: int, key: int, state: State) -> State:
+        _sweep(level, plan, key, turn % 2 == 1, threads, *state)
+        return state
+
+    return descend(target, source, plan, improve)
 
 
 def _sweep(
