@@ -54,6 +54,20 @@ class Tally:
         stages = [stage for video in self.videos for stage in video.stages]
         return "reused" if stages and all(stage.status == "reused" for stage in stages) else "completed"
 
+    def attempt(self, named: str, work: Callable[[], VideoResult]) -> bool:
+        """Do the work of one video and note what became of it; False when it was interrupted."""
+        try:
+            self.videos.append(work())
+        except (Interrupted, KeyboardInterrupt) as stop:
+            self.errors.append(ErrorEntry.of(stop, named))
+            return False
+        except SteadyframeError as error:
+            self.errors.append(ErrorEntry.of(error, named))
+        except Exception as error:  # our fault, and no reason to leave the other videos undone
+            log.debug("unexpected error on %s", named, exc_info=True)
+            self.errors.append(ErrorEntry.of(error, named))
+        return True
+
     def result(self, job_id: str, job: RestyleJob | DeflickerJob) -> JobResult:
         """The tally as the JSON contract has it."""
         steps = [video.window_steps for video in self.videos]
@@ -164,18 +178,13 @@ def run_sources(
         if source.error is not None:
             tally.errors.append(ErrorEntry.of(source.error, source.uri))
             continue
-        try:
+
+        def work(source: Source = source) -> VideoResult:
             uri = str(demo_clip()) if source.uri == DEMO else source.uri
-            run = Run(job, uri, store, engines, source.relative, observe)
-            tally.videos.append(restyle_one(run, stoppable=stoppable))
-        except (Interrupted, KeyboardInterrupt) as stop:
-            tally.errors.append(ErrorEntry.of(stop, source.uri))
+            return restyle_one(Run(job, uri, store, engines, source.relative, observe), stoppable=stoppable)
+
+        if not tally.attempt(source.uri, work):
             return
-        except SteadyframeError as error:
-            tally.errors.append(ErrorEntry.of(error, source.uri))
-        except Exception as error:  # our fault, and no reason to leave the other videos undone
-            log.debug("unexpected error on %s", source.uri, exc_info=True)
-            tally.errors.append(ErrorEntry.of(error, source.uri))
 
 
 @contextmanager

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from configs.deflicker_job import DeflickerJob
-from configs.errors import ConfigError, Interrupted, SteadyframeError
+from configs.errors import ConfigError
 from flows.demo import demo_clip
-from flows.result import ErrorEntry
 from flows.sources import DEMO, expand
-from tasks.run import Progress, Run
+from tasks.run import Progress, Run, VideoResult
 
 if TYPE_CHECKING:
     from flows.api import Tally
     from tasks.engine.pool import EnginePool
     from tasks.store import Store
-
-log = logging.getLogger("steadyframe")
 
 
 def run_filter(
@@ -33,18 +29,14 @@ def run_filter(
     from flows.video import deflicker_one
 
     named = job.source or job.guide
-    try:
+
+    def work() -> VideoResult:
         source, guide = (_one_video(text) for text in (named, job.guide))
         found = job.model_copy(update={"source": source if job.source else None, "guide": guide})
         run = Run(found.for_stages(), source, store, engines, "", observe)
-        tally.videos.append(deflicker_one(found, run, stoppable=stoppable))
-    except (Interrupted, KeyboardInterrupt) as stop:
-        tally.errors.append(ErrorEntry.of(stop, named))
-    except SteadyframeError as error:
-        tally.errors.append(ErrorEntry.of(error, named))
-    except Exception as error:
-        log.debug("unexpected error on %s", named, exc_info=True)
-        tally.errors.append(ErrorEntry.of(error, named))
+        return deflicker_one(found, run, stoppable=stoppable)
+
+    tally.attempt(named, work)
 
 
 def _one_video(text: str) -> str:

@@ -26,6 +26,8 @@ from tasks import pipeline
 from tasks.ref import Ref
 from tasks.run import Run, VideoResult
 
+# of every flow: results are the store's business, parameters are checked already, printing is ours
+_PLAIN: dict[str, Any] = {"persist_result": False, "validate_parameters": False, "log_prints": False}
 RETRY_DELAYS = [1.0, 5.0, 15.0]
 _PASSING = {errno.EIO, errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR}
 
@@ -47,13 +49,7 @@ def restyle_one(run: Run, stoppable: bool = False) -> VideoResult:
     """
     kept = _Kept()
 
-    @flow(
-        name="restyle-video",
-        flow_run_name=title(run),
-        persist_result=False,
-        validate_parameters=False,
-        log_prints=False,
-    )
+    @flow(name="restyle-video", flow_run_name=title(run), **_PLAIN)
     def restyle_video(source: str, style: str | None, prompt: str | None, steps: int, seed: int) -> State[Any]:
         """Restyle one video."""
         return _watched(run, kept, stoppable, pipeline.restyle_video)
@@ -69,13 +65,7 @@ def deflicker_one(job: DeflickerJob, run: Run, stoppable: bool = False) -> Video
 
     kept = _Kept()
 
-    @flow(
-        name="deflicker-video",
-        flow_run_name=title(run),
-        persist_result=False,
-        validate_parameters=False,
-        log_prints=False,
-    )
+    @flow(name="deflicker-video", flow_run_name=title(run), **_PLAIN)
     def deflicker_video(source: str, guide: str, keyframes: int, window: int) -> State[Any]:
         """Deflicker one video."""
         return _watched(run, kept, stoppable, partial(filter_pipeline.deflicker_video, job))

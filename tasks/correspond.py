@@ -74,10 +74,11 @@ def correspond_key(run: Run, shot: Shot) -> StageKey:
     """
     config = run.job.deflicker
     params = {**shot.as_params(), "radius": config.window, "pairs": pairs_base(run, shot)}
-    asked = pairs_asked(shot.windows, config)
     usual = config.model_copy(update={"operator": "mean", "mode": "table", "match": "guide"})
-    if asked != pairs_asked(shot.windows, usual):
-        params["asked"] = hashlib.sha256(_listing(asked)).hexdigest()
+    if usual != config.model_copy(update={"operator": "mean"}) or config.operator == "checked":
+        asked = pairs_asked(shot.windows, config)
+        if asked != pairs_asked(shot.windows, usual):
+            params["asked"] = hashlib.sha256(_listing(asked)).hexdigest()
     return stage_key("correspond", VERSION, params, {}, [shot.decoded.as_input()], None)
 
 

@@ -122,10 +122,18 @@ def open_context(spec: ShotSpec, windows: Sequence[Window], backbone: Backbone, 
 def condition_windows(spec: SourceSpec, windows: Sequence[Window], backbone: Backbone, store: Store) -> list[Part]:
     """Decode neighbouring windows of the source, encode them, compute control images; one part per window."""
     with local_copy(spec.uri) as path, FrameReader(path, spec.facts, spec.index, spec.size) as reader:
-        return [_condition_window(spec, window, reader, backbone, store) for window in windows]
+        looks = [_reference(control, spec, backbone) for control in spec.job.controls]
+        return [_condition_window(spec, window, reader, looks, backbone, store) for window in windows]
 
 
-def _condition_window(spec: SourceSpec, window: Window, reader: FrameReader, backbone: Backbone, store: Store) -> Part:
+def _condition_window(
+    spec: SourceSpec,
+    window: Window,
+    reader: FrameReader,
+    looks: Sequence[Tensor | None],
+    backbone: Backbone,
+    store: Store,
+) -> Part:
     first, count = window.first_frame + window.start, len(window.frames)
     frames = reader.read(first, first + count)
     rgb = torch.from_numpy(frames).to(backbone.device).permute(0, 3, 1, 2).to(backbone.dtype) / 255
@@ -139,8 +147,8 @@ def _condition_window(spec: SourceSpec, window: Window, reader: FrameReader, bac
             latents,
             backbone.factor,
             path=control.path,
-            numbers=[spec.index.first + n for n in numbers],
-            reference_Chw=_reference(control, frames.shape[1:3], spec.job.window.size, backbone),
+            numbers=[spec.index.first + number for number in numbers],
+            reference_Chw=looks[n],
         )
         tensors[f"control{n}"] = image.to(torch.float16).cpu()
     pts = list(spec.index.pts[first : first + count])
@@ -148,12 +156,12 @@ def _condition_window(spec: SourceSpec, window: Window, reader: FrameReader, bac
     return store.write_part(spec.key, part_name("condition", window), data)
 
 
-def _reference(control: ControlConfig, size: tuple[int, int], batch: int, backbone: Backbone) -> Tensor | None:
+def _reference(control: ControlConfig, spec: SourceSpec, backbone: Backbone) -> Tensor | None:
     """Latents of a control's reference picture, encoded in a call of the same shape as all others."""
     if control.kind != "reference-latents" or control.path is None:
         return None
-    picture = torch.from_numpy(reference_picture(control.path, size)).permute(2, 0, 1)[None]
-    return backbone.encode(fill(picture.to(backbone.device, backbone.dtype) / 255, batch))[0]
+    picture = torch.from_numpy(reference_picture(control.path, spec.size)).permute(2, 0, 1)[None]
+    return backbone.encode(fill(picture.to(backbone.device, backbone.dtype) / 255, spec.job.window.size))[0]
 
 
 def write_result(spec: ShotSpec, window: Window, latents: Tensor, result: dict[str, Any], store: Store) -> Part:
