@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from transformers import CLIPTokenizer
 
 from models.pocket.autoencoder import BlockAutoencoder, fit_blocks
+from models.pocket.batches import STEERINGS, Batch, degraded
 from models.pocket.checkpoint import load_average
 from models.pocket.networks import (
     CONTROLS,
@@ -25,7 +26,7 @@ from models.pocket.pairs import COLOUR_FILE, STYLE_NAMES, colour_directions, rea
 from models.pocket.sample import WEIGHTS
 from models.pocket.train_autoencoder import train as train_autoencoder
 from models.pocket.train_autoencoder import training_pictures
-from models.pocket.train_diffusion import STEERINGS, Batch, degraded, train
+from models.pocket.train_diffusion import train
 from models.pocket.vocabulary import write_tokenizer
 
 
