@@ -60,6 +60,18 @@ class Schedule:
         """
         return replace(self, timesteps=self.timesteps[len(self) - kept_steps(len(self), strength) :])
 
+    def invertible(self) -> Schedule:
+        """The same, such that DDIM inversion can be walked back: for the inversion and what starts from its end.
+
+        To a network that predicts x0, latents without any noise say nothing of eps, (x - x0) / 0. Its last step
+        gives x0 whatever the latents were, so what it cannot draw would be lost at the first step of the
+        inversion. Clean latents then stand for the least noisy level it knows, alphas_cumprod[0], as Stable
+        Diffusion's `set_alpha_to_one: false` has it for all runs; eps carries the rest.
+        """
+        if self.prediction_type != "sample":
+            return self
+        return replace(self, final_alpha=min(self.final_alpha, float(self.alphas_cumprod[0])))
+
 
 def kept_steps(num_steps: int, strength: float) -> int:
     """How many steps `Schedule.truncate` keeps, without a schedule; for plans.

@@ -10,7 +10,7 @@ from tasks.stage import Computed, Writing, run_stage
 from tasks.stepwise import run_steps
 from tasks.store.keys import StageKey, stage_key
 
-VERSION = 1
+VERSION = 2
 
 
 def invert(run: Run, shot: Shot, conditioned: Ref) -> Ref:

@@ -93,7 +93,7 @@ def open_program(spec: ShotSpec, backbone: Backbone) -> Program:
         return restyle_program(job, spec.prompt, backbone, shape)
     text = backbone.embed("", "")
     scales = [c.scale for c in job.model.controls]
-    schedule = from_config(backbone.scheduler_config, job.inversion.num_inference_steps)
+    schedule = from_config(backbone.scheduler_config, job.inversion.num_inference_steps).invertible()
 
     def predict(around: Gathered, step: int, window: Window, ctx: Context) -> Tensor:
         layout = call_layout(window, job.window.size, job.attention.pattern)

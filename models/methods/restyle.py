@@ -91,7 +91,7 @@ def restyle_program(
     `prompt` is the final text (style template filled in); `latent_shape` is (C, h, w) of the working size.
     """
     full = from_config(backbone.scheduler_config, job.num_inference_steps)
-    schedule = full.truncate(job.strength) if job.start == "noised" else full
+    schedule = {"noise": full, "noised": full.truncate(job.strength), "inverted": full.invertible()}[job.start]
     text = backbone.embed(prompt, job.negative_prompt)
     scales = [c.scale for c in job.model.controls]
     pattern, size = job.attention.pattern, job.window.size

@@ -46,13 +46,13 @@ class Steering:
 
 STEERINGS: Mapping[str, Steering] = MappingProxyType(
     {
-        "both": Steering(BASE_CONTROLS, 0.20, 1.0, 0.4, 0.5),
-        "tile": Steering(("controlnet_tile",), 0.05, 1.0, 0.5, 0.5),
-        "softedge": Steering(("controlnet_softedge",), 0.54, 0.30, 0.90),
+        "both": Steering(BASE_CONTROLS, 0.16, 1.0, 0.5, 0.15),
+        "tile": Steering(("controlnet_tile",), 0.05, 1.0, 0.5, 0.15),
+        "softedge": Steering(("controlnet_softedge",), 0.62, 0.30, 0.90),
         "depth": Steering(("controlnet_depth",), 0.05, 0.35, 1.0),
-        "reference": Steering((*BASE_CONTROLS, "controlnet_reference"), 0.05, 1.0, 0.5, 0.2),
+        "reference": Steering((*BASE_CONTROLS, "controlnet_reference"), 0.05, 1.0, 0.5, 0.1),
         "restore": Steering(("controlnet_tile",), 0.04, 1.0, 0.3),
-        "none": Steering((), 0.07, 0.1, 0.5, 0.8),
+        "none": Steering((), 0.03, 0.1, 0.7, 0.5),
     }
 )
 

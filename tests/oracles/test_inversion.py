@@ -146,3 +146,26 @@ def test_the_noise_found_has_unit_spread() -> None:
     assert 0.8 <= float(trajectory[-1].std()) <= 1.2
     assert len(trajectory) == 51
     assert errors.shape == (256, 50)
+
+
+def test_what_an_x0_network_cannot_draw_survives_an_invertible_schedule() -> None:
+    """A network that answers with half of the picture, whatever it is shown: without the least noisy level at the
+    clean end the other half is lost at the first step.
+    """
+    config = {**SD, "timestep_spacing": "trailing", "set_alpha_to_one": True, "prediction_type": "sample"}
+    plain = from_config(config, 50)
+    x0 = samples()
+
+    def error(schedule: Schedule) -> float:
+        trajectory, _ = invert(x0, lambda x, t: 0.5 * x0, schedule, 1)
+        return float((denoise(trajectory[-1], lambda x, t: 0.5 * x0, schedule) - x0).norm() / x0.norm())
+
+    assert error(plain.invertible()) <= 1e-4
+    assert error(plain) > 0.4
+    assert plain.invertible().alpha_prev(49) == pytest.approx(float(plain.alphas_cumprod[0]))
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_other_predictions_need_no_other_schedule_to_be_inverted(kind: str) -> None:
+    schedule = from_config({**SD, "set_alpha_to_one": True, "prediction_type": kind}, 20)
+    assert schedule.invertible() is schedule

@@ -55,7 +55,7 @@ def there_and_back(
     """PSNR of the way to noise and back, of the autoencoder alone, and how far from its root each step was left."""
     backbone, model = subject.backbone, subject.model
     source: Tensor = encode(backbone, frames_NHWC)
-    schedule = from_config(backbone.scheduler_config, steps)
+    schedule = from_config(backbone.scheduler_config, steps).invertible()
     controls = controls_of(model, backbone.factor, frames_NHWC, source)
     scales = [c.scale if controlled else 0.0 for c in model.controls]
     predict = network(backbone, backbone.embed("", ""), controls, scales)
