@@ -1,7 +1,8 @@
 """Keyframe interpolation of one shot as two stages: the matches of its frames with their keys, and the filled frames.
 
 Matches depend on the guide and on where keys lie, not on what is painted: a repainted key matches nothing anew. At any
-time two keys, their guide frames, the matches of one window and one strip are held.
+time two keys, their guide frames, the matches of one window and one strip are held. A run that was killed left whole
+strips with the match errors of their frames: the next one makes the others.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tasks.store.keys import stage_key
 from tasks.store.manifest import Part
 from tasks.store.pairs import Pair as PackPair
 from tasks.store.pairs import PairPacks
-from tasks.strips import strip_length, write_strip
+from tasks.strips import strip_length, strip_name, strips_left, write_strip
 from tasks.video.frames import FrameReader, upscale
 from tasks.video.scaling import resize
 
@@ -99,42 +100,55 @@ def fill_shot(run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyIma
     key = stage_key("filter", VERSION, params, {}, [shot.decoded.as_input(), matched.as_input()], None)
 
     def compute(writing: Writing) -> Computed:
-        missed: dict[int, float] = {}
-        frames = _filled(run, job, shot, keys, missed)
-        length = strip_length(*size)
+        length, missed = strip_length(*size), dict[int, float]()
+        left = strips_left(run.store, key)
         parts: list[Part] = []
+        resumed = 0
         for number, first in enumerate(range(0, shot.frames, length)):
-            strip = [next(frames) for _ in range(min(length, shot.frames - first))]
-            parts.append(write_strip(run.store, key, number, strip))
-            run.observe(Progress(run.source, "filter", first + len(strip), shot.frames))
+            numbers = range(first, min(first + length, shot.frames))
+            kept, note = left.get(strip_name(number)), f"steps/{key.key}/missed-{number:06d}.json"
+            told = run.store.read_record(note) if kept else None
+            if kept is not None and isinstance(told, list) and len(told) == len(numbers):
+                errors, resumed = told, resumed + 1
+            else:
+                filled = list(_filled(run, job, shot, keys, numbers))
+                errors = [error for _, error in filled]
+                run.store.write_record(note, errors)  # first: a strip without its errors would have to be made again
+                kept = write_strip(run.store, key, number, [frame for frame, _ in filled])
+            missed |= zip(numbers, errors, strict=True)
+            parts.append(kept)
+            run.observe(Progress(run.source, "filter", numbers.stop, shot.frames))
             if run.should_stop():
-                raise Interrupted("stopped in filter; matches are kept, run the same command again")
-        return parts, {"segments": [asdict(report) for report in _reports(shot, keys, missed)]}
+                raise Interrupted(f"stopped in filter; {len(parts)} strips are kept, run it again to go on")
+        reports = [asdict(report) for report in _reports(shot, keys, missed)]
+        return parts, {"segments": reports, "strips": len(parts), "resumed": resumed}
 
-    return run_stage(run, key, compute)
+    ref = run_stage(run, key, compute)
+    if ref.status == "computed":
+        run.store.blobs.delete_tree(f"steps/{key.key}")
+    return ref
 
 
 def _filled(
-    run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyImage], missed: dict[int, float]
-) -> Iterator[Picture]:
-    """All frames of the shot in order; leaves the match error of each in `missed`."""
+    run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyImage], numbers: range
+) -> Iterator[tuple[Picture, float]]:
+    """Frames `numbers` of the shot in order, each with its match error; a key has none."""
     size = (shot.facts.height, shot.facts.width)
     matches = StoredMatches(run.store, pairs_base(run, shot), shot.digests, shot.window_size, 4)
     operator = cast(Literal["mean", "confidence"], job.deflicker.operator)
     held: dict[int, npt.NDArray[np.float32]] = {}
     around = {m: segment.keys for segment in segments(shot.frames, keys) for m in segment.frames}
-    for frame in range(shot.frames):
+    for frame in numbers:
         if frame in keys:
-            missed[frame] = 0.0
-            yield keys[frame].read(*size)
+            yield keys[frame].read(*size), 0.0
             continue
         for number in [n for n in held if n not in around[frame]]:
             del held[number]
         for number in around[frame]:
             if number not in held:
                 held[number] = resize(keys[number].read(*size), *shot.size).astype(np.float32)
-        image, missed[frame] = interpolate(frame, held, matches, operator, job.deflicker.patch, TAU)
-        yield upscale(np.clip(np.rint(image), 0, 255).astype(np.uint8), *size)
+        image, error = interpolate(frame, held, matches, operator, job.deflicker.patch, TAU)
+        yield upscale(np.clip(np.rint(image), 0, 255).astype(np.uint8), *size), error
 
 
 def _reports(shot: Shot, keys: Mapping[int, KeyImage], missed: Mapping[int, float]) -> Iterator[SegmentReport]:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models import patch_jumps, patchmatch
+from models import patch_jumps, patch_pyramid, patchmatch
 from models.patch_kernels import measure as measure_ssd
 from models.patch_plan import MARGIN
 from models.patch_pyramid import padded
@@ -119,7 +119,7 @@ def evaluations(target: Image, source: Image, method: Method) -> int:
     module: Any = patchmatch if method == "scan" else patch_jumps
     kernel = "sweep" if method == "scan" else "jump"
     with replaced.object(module, kernel, counting(getattr(module, kernel))):
-        with replaced.object(module, "begin", counting(module.begin)):
+        with replaced.object(patch_pyramid, "begin", counting(patch_pyramid.begin)):
             nnf(target, source, PATCH, method=method)
     return total
 

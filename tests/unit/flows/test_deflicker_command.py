@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -118,12 +119,20 @@ def test_window_0_gives_every_frame_back_and_asks_for_no_match(clips: dict[str, 
     assert np.array_equal(*frames)
 
 
+def filled(clips: dict[str, Path], out: Path) -> Result:
+    """Two painted keys, in a folder beside `out`."""
+    for frame in (2, 9):
+        cv2.imwrite(str(out.parent / f"{frame}.png"), 255 - scene(frame)[..., ::-1])
+    keys = [out.parent / f"{frame}.png" for frame in (2, 9)]
+    return run("--keyframes", *keys, "--guide", clips["guide"], "--out", out, "--workers", 0, "--json")
+
+
+@pytest.mark.parametrize("command", [lambda *where: whole(*where, "--set", "window=1"), filled], ids=["steady", "fill"])
 def test_a_stopped_run_goes_on_from_its_strips_with_the_same_bits(
-    clips: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    clips: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Result]
 ) -> None:
     monkeypatch.setattr(strips, "MOST_FRAMES", 3)  # strips short enough for a stop between them
-    args = ("--set", "window=1")
-    straight = found(whole(clips, tmp_path / "a", *args))
+    straight = found(command(clips, tmp_path / "a"))
     monkeypatch.setenv("STEADYFRAME_STORE", str(tmp_path / "other"))
 
     def stopped(job: DeflickerJob, run: Any, stoppable: bool) -> Any:
@@ -134,10 +143,11 @@ def test_a_stopped_run_goes_on_from_its_strips_with_the_same_bits(
 
     with monkeypatch.context() as patch:
         flow_by(patch, stopped)
-        result = whole(clips, tmp_path / "b", *args)
+        result = command(clips, tmp_path / "b")
     assert (result.exit_code, found(result)["status"]) == (130, "interrupted")
-    resumed = found(whole(clips, tmp_path / "b", *args))
+    resumed = found(command(clips, tmp_path / "b"))
     assert resumed["outputs"][0]["rgb_digest"] == straight["outputs"][0]["rgb_digest"]
+    assert resumed["outputs"][0]["metrics"] == straight["outputs"][0]["metrics"]
     (manifest,) = (tmp_path / "other" / "stages" / "filter").rglob("manifest.json")
     assert json.loads(manifest.read_text())["meta"]["resumed"] == 2
 
@@ -212,15 +222,12 @@ def test_keyframes_from_a_folder_or_from_a_shell_pattern_are_the_same_job(tmp_pa
 def test_keyframes_fill_the_clip_and_the_result_says_how_well_they_match(
     clips: dict[str, Path], tmp_path: Path
 ) -> None:
-    for frame in (2, 9):
-        cv2.imwrite(str(tmp_path / f"{frame}.png"), 255 - scene(frame)[..., ::-1])
-    args = ("--keyframes", tmp_path / "2.png", tmp_path / "9.png", "--guide", clips["guide"], "--out", tmp_path)
-    args += ("--workers", 0)
-    result = run(*args)
-    assert result.exit_code == 0, result.stderr
-    assert "match error" in result.stdout
-    told = found(run(*args, "--json"))
-    assert told["status"] == "reused"
+    told = found(filled(clips, tmp_path / "out"))
+    keys = [tmp_path / f"{frame}.png" for frame in (2, 9)]
+    again = run("--keyframes", *keys, "--guide", clips["guide"], "--out", tmp_path / "out", "--workers", 0)
+    assert again.exit_code == 0, again.stderr
+    assert "match error" in again.stdout
+    assert "reused" in again.stdout
     (output,) = told["outputs"]
     assert output["frames"] == FRAMES
     assert Path(output["uri"]).name.startswith("guide--keyframes--")
