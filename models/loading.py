@@ -84,8 +84,21 @@ def open_parts(files: ModelFiles, model: ModelConfig, device: torch.device) -> P
     for lora in files.loras:
         _fuse_lora(lora, unet, text_encoder)
     for network in (unet, vae, text_encoder, *controlnets):
-        network.to(device).eval().requires_grad_(False)
+        network.eval().requires_grad_(False)
+        if model.cpu_offload:
+            _offload(network, device)
+        else:
+            network.to(device)
     return Parts(unet, vae, tokenizer, text_encoder, controlnets)
+
+
+def _offload(network: Any, device: torch.device) -> None:
+    """Leave the weights in main memory; each layer's are on the device only while it computes (accelerate's hooks)."""
+    if device.type != "cuda":
+        raise DeviceError(f"model.cpu_offload needs a CUDA device to move weights to, got {device}; leave it out")
+    from accelerate import cpu_offload
+
+    cpu_offload(network, execution_device=device, offload_buffers=bool(network._parameters))
 
 
 def _vae_class(files: ModelFiles) -> Any:

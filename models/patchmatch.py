@@ -11,7 +11,6 @@ sweep), which is the best on a CPU; and the jumps (`models.patch_jumps`), which 
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from models import patch_jumps
 from models.patch_kernels import STRIP, measure, sweep
 from models.patch_plan import FINE_SWEEPS, MARGIN, Plan
 from models.patch_pyramid import Level, State, descend, padded
+from models.patch_threads import shared
 
 Field = NDArray[np.int16]
 Method = Literal["auto", "scan", "jumps", "torch", "triton"]
@@ -63,21 +63,15 @@ def nnf(
     """
     _check(target, source, 3)
     plan = Plan(patch, seed, levels, radius, sweeps, fine_sweeps, margin)
-    offsets, errors = _search(target[None], source[None], plan, threads, method, device)
+    offsets, errors = nnf_batch(target[None], source[None], plan, threads, method, device)
     return offsets[0], errors[0]
 
 
 def nnf_batch(
     targets: NDArray[np.uint8],
     sources: NDArray[np.uint8],
-    patch: int = 5,
-    seed: int = 0,
-    levels: int | None = None,
-    radius: int = 64,
-    sweeps: int = 4,
-    fine_sweeps: int = FINE_SWEEPS,
+    plan: Plan = Plan(),  # noqa: B008  (frozen)
     threads: int = 1,
-    margin: int = MARGIN,
     method: Method = "auto",
     device: str = "cpu",
 ) -> tuple[Field, NDArray[np.float32]]:
@@ -86,8 +80,20 @@ def nnf_batch(
     The batch changes no bit. On a GPU it is what fills the device (8 pairs of 512x512); on a CPU it is a loop.
     """
     _check(targets, sources, 4)
-    plan = Plan(patch, seed, levels, radius, sweeps, fine_sweeps, margin)
-    return _search(targets, sources, plan, threads, method, device)
+    if threads < 1:
+        raise ConfigError(f"threads must be >= 1, got {threads}")
+    chosen = _resolved(method, device)
+    if chosen in ("torch", "triton"):
+        from models import patch_torch
+
+        found = patch_torch.open_device(device)
+        run = _triton_search() if chosen == "triton" else patch_torch.search
+        offsets, errors = run(targets, sources, plan, found)
+    else:
+        one = _scan if chosen == "scan" else patch_jumps.search
+        fields = [one(t, s, plan, threads) for t, s in zip(targets, sources, strict=True)]
+        offsets, errors = np.stack([o for o, _ in fields]), np.stack([e for _, e in fields])
+    return offsets, errors.astype(np.float32)
 
 
 def algorithm(method: Method = "auto", device: str = "cpu") -> str:
@@ -123,30 +129,6 @@ def warm_up(patch: int = 5) -> None:
     nnf(picture, picture, patch, method="jumps")
 
 
-def _search(
-    targets: NDArray[np.uint8],
-    sources: NDArray[np.uint8],
-    plan: Plan,
-    threads: int,
-    method: Method,
-    device: str,
-) -> tuple[Field, NDArray[np.float32]]:
-    if threads < 1:
-        raise ConfigError(f"threads must be >= 1, got {threads}")
-    chosen = _resolved(method, device)
-    if chosen in ("torch", "triton"):
-        from models import patch_torch
-
-        found = patch_torch.open_device(device)
-        run = _triton_search() if chosen == "triton" else patch_torch.search
-        offsets, errors = run(targets, sources, plan, found)
-    else:
-        one = _scan if chosen == "scan" else patch_jumps.search
-        fields = [one(t, s, plan, threads) for t, s in zip(targets, sources, strict=True)]
-        offsets, errors = np.stack([o for o, _ in fields]), np.stack([e for _, e in fields])
-    return offsets, errors.astype(np.float32)
-
-
 def _resolved(method: Method, device: str) -> Method:
     """The method that will run. Raises ConfigError for a method that is none or not of this device."""
     if method not in METHODS:
@@ -171,37 +153,21 @@ def _triton_search() -> Any:
 def _scan(
     target: NDArray[np.uint8], source: NDArray[np.uint8], plan: Plan, threads: int
 ) -> tuple[Field, NDArray[np.int32]]:
-    """Offsets and errors of one pair by sweeps in scan order."""
+    """Offsets and errors of one pair by sweeps in scan order, in place; odd ones backwards, strips moved by half."""
+    with shared(threads) as over:
 
-    def improve(level: Level, turn: int, key: int, state: State) -> State:
-        _sweep(level, plan, key, turn % 2 == 1, threads, *state)
-        return state
+        def improve(level: Level, turn: int, key: int, state: State) -> State:
+            odd = turn % 2 == 1
+            shift = STRIP // 2 if odd else 0
+            pictures = (level.target, level.source, level.tolls)
 
-    return descend(target, source, plan, improve)
+            def strips(first: int, last: int) -> None:
+                sweep(*pictures, plan.patch, plan.radius, key, odd, shift, first, last, *state)
 
+            over(strips, range(-(-(level.height + shift) // STRIP) + 1))
+            return state
 
-def _sweep(
-    level: Level,
-    plan: Plan,
-    key: int,
-    odd: bool,
-    threads: int,
-    offsets: Field,
-    costs: NDArray[np.int32],
-) -> None:
-    """One sweep over the whole level, in place; odd sweeps run backwards over strips moved by half."""
-    shift = STRIP // 2 if odd else 0
-    strips = -(-(level.height + shift) // STRIP)
-
-    def run(first: int, last: int) -> None:
-        pictures = (level.target, level.source, level.tolls)
-        sweep(*pictures, plan.patch, plan.radius, key, odd, shift, first, last, offsets, costs)
-
-    if threads == 1:
-        run(0, strips)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(run, range(strips), range(1, strips + 1)))
+        return descend(target, source, plan, improve)
 
 
 def _check(target: NDArray[np.uint8], source: NDArray[np.uint8], axes: int) -> None:

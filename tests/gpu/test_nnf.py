@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.patch_plan import Plan
 from models.patchmatch import algorithm, nnf_batch
 
 pytestmark = [
@@ -32,8 +33,8 @@ def test_a_gpu_finds_the_field_of_the_numba_twin(method: str, patch: int, shape:
     if method == "triton":
         pytest.importorskip("triton")
     targets, sources = pairs(2, *shape)
-    twin = nnf_batch(targets, sources, patch, seed=5, method="jumps")
-    found = nnf_batch(targets, sources, patch, seed=5, method=method, device="cuda")  # type: ignore[arg-type]
+    twin = nnf_batch(targets, sources, Plan(patch, seed=5), method="jumps")
+    found = nnf_batch(targets, sources, Plan(patch, seed=5), method=method, device="cuda")  # type: ignore[arg-type]
     np.testing.assert_array_equal(found[0], twin[0])
     np.testing.assert_array_equal(found[1], twin[1])
 
@@ -44,9 +45,9 @@ def test_one_pair_alone_is_the_same_as_among_eight(method: str, patch: int) -> N
     if method == "triton":
         pytest.importorskip("triton")
     targets, sources = pairs(8, 93, 130)
-    whole = nnf_batch(targets, sources, patch, method=method, device="cuda")  # type: ignore[arg-type]
+    whole = nnf_batch(targets, sources, Plan(patch), method=method, device="cuda")  # type: ignore[arg-type]
     for k in (0, 3, 7):
-        alone = nnf_batch(targets[k : k + 1], sources[k : k + 1], patch, method=method, device="cuda")  # type: ignore[arg-type]
+        alone = nnf_batch(targets[k : k + 1], sources[k : k + 1], Plan(patch), method=method, device="cuda")  # type: ignore[arg-type]
         np.testing.assert_array_equal(alone[0][0], whole[0][k])
         np.testing.assert_array_equal(alone[1][0], whole[1][k])
 

@@ -226,13 +226,14 @@ def test_methods_and_devices_that_are_not_there_are_named(monkeypatch):
 
 INTERPRETED = """
 import numpy as np
+from models.patch_plan import Plan
 from models.patchmatch import nnf_batch
 rng = np.random.default_rng(1)
 for patch, shape in ((5, (11, 12)), (7, (7, 8))):  # 132 pixels: more than one block
     target, source = rng.integers(0, 256, (2, 2, *shape, 3), dtype=np.uint8)
-    options = {"patch": patch, "levels": 2, "radius": 3, "sweeps": 1, "fine_sweeps": 1}
-    twin = nnf_batch(target, source, method="jumps", **options)
-    kernel = nnf_batch(target, source, method="triton", **options)
+    plan = Plan(patch, levels=2, radius=3, sweeps=1, fine_sweeps=1)
+    twin = nnf_batch(target, source, plan, method="jumps")
+    kernel = nnf_batch(target, source, plan, method="triton")
     assert twin[0].any()
     assert np.array_equal(twin[0], kernel[0]) and np.array_equal(twin[1], kernel[1]), patch
 print("same bits")
