@@ -26,6 +26,11 @@ def windows_needed(exchange: Exchange, window: Window, windows: Sequence[Window]
     return tuple(sorted({frame // size for frame in exchange.frames(window)}))
 
 
+def stacked(frames: Sequence[int], rows: Mapping[int, tuple[Tensor, int]]) -> Gathered:
+    """The rows of `frames` in one tensor, out of the windows' own: the copy that an exchange costs within a process."""
+    return Gathered(tuple(frames), torch.stack([rows[frame][0][rows[frame][1]] for frame in frames]))
+
+
 class Shard:
     """Windows `mine` of a shot under one program; `at[k]` is the phase of the current step window k waits in."""
 
@@ -138,7 +143,7 @@ class Shard:
         row = {}
         for j, part in zip(needed, parts, strict=True):
             row.update({j * size + r: (part, r) for r in range(part.shape[0])})
-        return Gathered(frames, torch.stack([row[f][0][row[f][1]] for f in frames]))
+        return stacked(frames, row)
 
     def _drop(self, k: int, phase: int) -> None:
         """Window k has passed `phase`: free what no window of ours still waits for (others were sent theirs)."""

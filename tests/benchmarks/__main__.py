@@ -18,6 +18,7 @@ from tasks.publish import write_whole
 from tests.benchmarks import (
     conventions,
     correspondence,
+    deflicker_share,
     denoise_overhead,
     filter_memory,
     flicker,
@@ -76,6 +77,11 @@ SECTIONS: dict[str, tuple[str, str, Callable[[bool], str]]] = {
         "Denoise stage over its bare model calls",
         "python -m tests.benchmarks.denoise_overhead",
         lambda quick: _code(denoise_overhead.measure(16 if quick else 88, 4 if quick else 10)),
+    ),
+    "share": (
+        "What the deflicker takes of denoising, correspondence cached",
+        "python -m tests.benchmarks.deflicker_share",
+        lambda quick: _code(deflicker_share.measure(10 if quick else 40, "pocket", "sketch")),
     ),
     "memory": (
         "Peak memory over clip length",
