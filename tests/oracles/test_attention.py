@@ -1,6 +1,8 @@
-"""Cross-frame attention, shared and joint: who sees whom. Oracle 15 of deflicker.md is in `test_deflicker_loop`."""
+"""Cross-frame attention, shared and joint: who sees whom. Oracle 15 of deflicker.md, and more."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -33,6 +35,35 @@ def run(attention: Attention, processor: object, x: Tensor, **kwargs: object) ->
 
 
 NEIGHBOURS = [[0, 0, 0, 1], [0, 0, 1, 2], [0, 1, 2, 3], [0, 2, 3, 4], [0, 3, 4, 4]]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_oracle_15_one_part_is_self_attention(attention: Attention, groups: int) -> None:
+    x = randn(groups * ROWS, TOKENS, WIDTH)
+    plain = run(attention, AttnProcessor2_0(), x)
+    for attend in ([[r] for r in range(ROWS)], [[r, r] for r in range(ROWS)]):
+        shared = run(attention, FrameAttention(), x, layout=layout(attend))
+        torch.testing.assert_close(shared, plain, rtol=0, atol=1e-5)
+    torch.testing.assert_close(run(attention, GroupAttention(1), x), plain, rtol=0, atol=1e-5)
+
+
+def test_oracle_15_identical_frames_equal_self_attention(attention: Attention) -> None:
+    x = randn(1, TOKENS, WIDTH).expand(ROWS, -1, -1)
+    plain = run(attention, AttnProcessor2_0(), x)
+    shared = run(attention, FrameAttention(), x, layout=layout(NEIGHBOURS))
+    torch.testing.assert_close(shared, plain, rtol=0, atol=1e-5)
+    torch.testing.assert_close(run(attention, GroupAttention(ROWS), x), plain, rtol=0, atol=1e-5)
+
+
+def test_oracle_15_order_of_neighbours_changes_nothing(attention: Attention) -> None:
+    x = randn(ROWS, TOKENS, WIDTH)
+    whole = layout(NEIGHBOURS)
+    shuffled = replace(whole, attend=whole.attend[:, [2, 0, 3, 1]])
+    one, two = (run(attention, FrameAttention(), x, layout=way) for way in (whole, shuffled))
+    torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
+    order = [0, 3, 1, 4, 2]
+    joint = run(attention, GroupAttention(ROWS), x)
+    torch.testing.assert_close(run(attention, GroupAttention(ROWS), x[order]), joint[order], rtol=0, atol=1e-5)
 
 
 def test_neighbours_do_change_the_result(attention: Attention) -> None:

@@ -1,16 +1,12 @@
-"""Oracles 13 to 16 of deflicker.md section 5: the correction in the loop, its steps, attention and fixed noise.
+"""Oracles 13, 14 and 16 of deflicker.md section 5: the correction in the loop, its steps, and fixed noise.
 
-Row 13 at the level of the solver is in `test_ddim`; more about attention in `test_attention`.
+Row 13 at the level of the solver is in `test_ddim`; row 15 is in `test_attention`.
 """
-
-from dataclasses import replace
 
 import pytest
 import torch
-from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 
 from configs.job import DeflickerConfig
-from models.attention import FrameAttention, GroupAttention, Layout
 from models.corrections import Deflicker
 from models.patchmatch import identity
 from models.sampling import Context, Gathered, State
@@ -103,59 +99,6 @@ def test_oracle_14_schedule_of_steps():
     assert steps_at((0.5, 0.75, 1.0), 20) == (9, 14, 19)
     assert len(from_config(SD15, 10).truncate(0.3)) == 3
     assert len(from_config(SD15, 20)) == 20
-
-
-ROWS, TOKENS, WIDTH = 5, 12, 16
-NEIGHBOURS = [[0, 0, 0, 1], [0, 0, 1, 2], [0, 1, 2, 3], [0, 2, 3, 4], [0, 3, 4, 4]]
-
-
-def randn(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture
-def attention() -> Attention:
-    torch.manual_seed(0)
-    return Attention(query_dim=WIDTH, heads=4, dim_head=4).eval().requires_grad_(False)
-
-
-def layout(attend: list[list[int]]) -> Layout:
-    return Layout(tuple(range(len(attend))), torch.tensor(attend), slice(0, len(attend)))
-
-
-def run(attention: Attention, processor: object, x: torch.Tensor, **kwargs: object) -> torch.Tensor:
-    attention.set_processor(processor)
-    out: torch.Tensor = attention(x, **kwargs)
-    return out
-
-
-@pytest.mark.parametrize("groups", [1, 2])
-def test_oracle_15_one_part_is_self_attention(attention: Attention, groups: int) -> None:
-    x = randn(groups * ROWS, TOKENS, WIDTH)
-    plain = run(attention, AttnProcessor2_0(), x)
-    for attend in ([[r] for r in range(ROWS)], [[r, r] for r in range(ROWS)]):
-        shared = run(attention, FrameAttention(), x, layout=layout(attend))
-        torch.testing.assert_close(shared, plain, rtol=0, atol=1e-5)
-    torch.testing.assert_close(run(attention, GroupAttention(1), x), plain, rtol=0, atol=1e-5)
-
-
-def test_oracle_15_identical_frames_equal_self_attention(attention: Attention) -> None:
-    x = randn(1, TOKENS, WIDTH).expand(ROWS, -1, -1)
-    plain = run(attention, AttnProcessor2_0(), x)
-    shared = run(attention, FrameAttention(), x, layout=layout(NEIGHBOURS))
-    torch.testing.assert_close(shared, plain, rtol=0, atol=1e-5)
-    torch.testing.assert_close(run(attention, GroupAttention(ROWS), x), plain, rtol=0, atol=1e-5)
-
-
-def test_oracle_15_order_of_neighbours_changes_nothing(attention: Attention) -> None:
-    x = randn(ROWS, TOKENS, WIDTH)
-    whole = layout(NEIGHBOURS)
-    shuffled = replace(whole, attend=whole.attend[:, [2, 0, 3, 1]])
-    one, two = (run(attention, FrameAttention(), x, layout=way) for way in (whole, shuffled))
-    torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
-    order = [0, 3, 1, 4, 2]
-    joint = run(attention, GroupAttention(ROWS), x)
-    torch.testing.assert_close(run(attention, GroupAttention(ROWS), x[order]), joint[order], rtol=0, atol=1e-5)
 
 
 def test_oracle_16_identical_frames_stay_identical():

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import pytest
 import torch
 
@@ -19,23 +17,14 @@ from tasks.engine.pool import EnginePool
 from tasks.pipeline import restyle_video
 from tasks.run import Run, VideoResult
 from tasks.store import StageKey, Store
+from tests.small_clips import write_clip
 
 FRAMES = 10
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("clips") / "clip.mp4"
-    rng = np.random.default_rng(1)
-    big = rng.integers(0, 255, (12, 32, 3)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for n in range(FRAMES):
-            picture = np.ascontiguousarray(np.roll(big, n, axis=1)[:, :64])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    return path
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", FRAMES)
 
 
 Restyle = Callable[..., VideoResult]
