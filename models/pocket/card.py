@@ -74,11 +74,13 @@ def model_card(step: int, seconds: float, size: int, figures: Sequence[Mapping[s
 
 Diffusion networks: {step} steps of 16 crops (8 where whole pictures) in {seconds / 60:.0f} minutes (wall clock, other work beside
 it) on a CPU of two cores, in bfloat16 with float32 masters, AdamW, averaged weights (0.999) stored in half precision;
-{size / 1e6:.1f} MB in all. They began with the weights of pocket v1, another 1350 steps (35 minutes). The shares of
-`STEERINGS` in `train_diffusion.py` are those of the last fifth. Before, batches steered by soft edges alone were a third of
-all and the other shares accordingly larger; `restore` came in at step 1500; named objects weighed 5 times as much as the rest
-where only words know their colours, 13 times from step 4250 on, and their hue still more from step 5500 on. The first weights answer
-with the tile itself. Why clean latents and not v: ADR 0003; why that start, a lapped transform and two controls: ADR 0005. Seeds are fixed; bits are not, since the number of
+{size / 1e6:.1f} MB in all. They began with the weights of pocket v1, another 1350 steps (35 minutes).
+The shares of `STEERINGS` in `batches.py` are those of the end. Before step 4250 batches steered by soft edges alone were
+a third of all and the other shares accordingly larger; `restore` came in at step 1500; named objects weighed 5 times as much
+as the rest where only words know their colours, 13 times from step 4250 on, and their hue still more from step 5500 on; draws
+with little noise came in at step 9300 (more of them up to step 10750 than now). The learning rate was raised again at
+step 9300. The first weights answer with the tile itself. Why clean latents and not v: ADR 0003; why that start, a lapped
+transform and two controls: ADR 0005. Seeds are fixed; bits are not, since the number of
 threads may change over a resumed run. Commands (all resumable with `--resume`; pairs writes what is missing):
 
     python -m models.pocket.train_autoencoder --out RUN/vae --clips CLIPS --channels 40
