@@ -1,113 +1,36 @@
 """The engine on Ray: one actor per worker in an all-or-nothing placement group, warm between shots and videos.
 
-Tensors between windows go actor to actor through the object store; the driver sees references only.
+Tensors between windows go actor to actor through the object store; the driver sees references only. With a lease the
+actors are named and stay on their cluster for the next job; without one they go with the engine.
 """
 
 from __future__ import annotations
 
-import logging
-import signal
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, get_placement_group, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from configs.errors import DeviceError, SteadyframeError, StoreError, WorkerLost
+from configs.errors import DeviceError, LeaseLost, SteadyframeError, StoreError, WorkerLost
 from configs.job import ModelConfig
+from tasks.engine.actor import ActorLane, _Actor
+from tasks.engine.cluster import NAMESPACE, connect, keep_signals, wants_gpu
+from tasks.engine.gangs import GangLease, actor_name
 from tasks.engine.lockstep import Lockstep
 from tasks.engine.protocol import Future
-from tasks.engine.records import Records
 from tasks.store import Store
 
+__all__ = ["RayEngine", "connect", "keep_signals"]
+
 PLACE_SECONDS = 60
+ROOM_SECONDS = 3  # how long to wait for a place before idle gangs of others are sent away
 CALL_SECONDS = 3600
-
-
-@contextmanager
-def keep_signals() -> Iterator[None]:
-    """Give SIGTERM back after `ray.init`, which takes it over in the main thread: a cancel would skip our `finally`."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def connect(address: str | None, cpus: int) -> bool:
-    """Join the cluster at `address`, or start a local one of `cpus` slots; True when we started it."""
-    if ray.is_initialized():
-        return False
-    with keep_signals():
-        if address:
-            ray.init(address=address, namespace="steadyframe", log_to_driver=False, logging_level=logging.ERROR)
-            return False
-        ray.init(
-            num_cpus=cpus,
-            namespace="steadyframe",
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-        )
-        return True
-
-
-class _Actor:
-    """A `Worker` in a process of its own; the store and the model are opened there."""
-
-    def __init__(self, store_url: str, model: ModelConfig, device: str) -> None:
-        import torch
-
-        from models.backbone import load
-        from tasks.engine.worker import Worker
-
-        torch.set_num_threads(model.threads_per_call)
-        records = Records()
-        logging.getLogger().addHandler(records)
-        logging.getLogger("steadyframe").setLevel(logging.INFO)
-        self.refusal: SteadyframeError | None = None
-        try:
-            began = time.perf_counter()
-            self.worker = Worker(Store.open(store_url, workers=1), load(model, device), records)
-            seconds = time.perf_counter() - began
-            logging.getLogger("steadyframe.worker").info("%s loaded on %s in %.1f s", model.path, device, seconds)
-        except SteadyframeError as error:
-            # A raising constructor reads like a lost machine; said by the first call it is our own clear sentence.
-            self.refusal = error
-
-    def call(self, method: str, args: tuple[Any, ...], *foreign: Any) -> Any:
-        """Call a worker method; `foreign` are the resolved futures that stand behind `args`."""
-        if self.refusal:
-            raise self.refusal
-        result = self.worker.run(method, *args, *foreign)
-        if method == "publish":
-            return result[0] if len(result) == 1 else tuple(result)
-        return result
-
-
-class ActorLane:
-    """A lane over an actor handle."""
-
-    def __init__(self, actor: Any) -> None:
-        self.actor = actor
-
-    def call(self, method: str, *args: Any, returns: int = 1) -> list[Future]:
-        """Queue a method; futures must stand last in `args` so that Ray resolves them."""
-        plain = tuple(a for a in args if not isinstance(a, Future))
-        foreign = [a.handle for a in args if isinstance(a, Future)]
-        refs = self.actor.call.options(num_returns=max(returns, 1)).remote(method, plain, *foreign)
-        refs = refs if isinstance(refs, list) else [refs]
-        return [Future(r) for r in refs[:returns]] if method == "publish" else [Future(r) for r in refs]
 
 
 def _wait(futures: Sequence[Future]) -> list[Any]:
@@ -127,7 +50,10 @@ def _wait(futures: Sequence[Future]) -> list[Any]:
 
 
 class RayEngine(Lockstep):
-    """`workers` actors of one class of machine; dead ones are replaced by `heal`, all then restore the last commit."""
+    """`workers` actors of one class of machine; dead ones are replaced by `heal`, all then restore the last commit.
+
+    With a `lease` (a cluster that outlives us) the gang's actors are taken as they are, or made under its name.
+    """
 
     def __init__(
         self,
@@ -136,43 +62,79 @@ class RayEngine(Lockstep):
         device: str,
         workers: int,
         shard_windows: int | None = None,
+        lease: GangLease | None = None,
     ) -> None:
-        total = ray.cluster_resources()
-        gpu = device.startswith("cuda") or (device == "auto" and total.get("GPU", 0) >= workers)
+        gpu = wants_gpu(device, workers)
         self._need = {"GPU": 1.0, "CPU": 1.0} if gpu else {"CPU": 1.0}
         self._args = (store_url, model, "cuda" if gpu else "cpu")
+        self._lease, self._epoch = lease, lease.epoch if lease else 0
+        total = ray.cluster_resources()
         for name, amount in self._need.items():
             if total.get(name, 0) < amount * workers:
                 raise DeviceError(
                     f"{workers} workers need {amount * workers:g} {name}, the Ray cluster has {total.get(name, 0):g}; "
                     f"lower --workers"
                 )
-        self._group: PlacementGroup = placement_group([dict(self._need)] * workers, strategy="PACK")
-        if not self._group.wait(PLACE_SECONDS):
-            remove_placement_group(self._group)
+        self._group = self._reserve(workers)
+        self._actors: list[Any] = [self._actor(n) for n in range(workers)]
+        self._facts: dict[str, Any] = {}
+        try:
+            if lease is not None and lease.warm:
+                self.heal()
+            else:
+                self._ready(self._actors)
+            self._one_store(Store.attach(store_url))
+        except BaseException:
+            self._destroy()
+            raise
+        super().__init__(self._lanes(), _wait, shard_windows)
+
+    def _lanes(self) -> list[ActorLane]:
+        return [ActorLane(actor, self._epoch) for actor in self._actors]
+
+    def _reserve(self, workers: int) -> PlacementGroup:
+        """The gang's place, all or nothing: the one it has already, else a new one."""
+        lease = self._lease
+        if lease is not None and lease.warm:
+            with suppress(ValueError):
+                return get_placement_group(lease.name)
+        named = {"name": lease.name, "lifetime": "detached"} if lease else {}
+        group: PlacementGroup = placement_group([dict(self._need)] * workers, strategy="PACK", **named)
+        if lease is not None and not group.wait(ROOM_SECONDS):
+            lease.make_room()
+        if not group.wait(PLACE_SECONDS):
+            remove_placement_group(group)
             raise DeviceError(
                 f"no place for {workers} workers within {PLACE_SECONDS} s; the cluster is busy, lower --workers"
             )
-        self._actors: list[Any] = [self._spawn(n) for n in range(workers)]
-        self._facts: dict[str, Any] = {}
-        try:
-            self._ready(self._actors)
-            self._one_store(Store.attach(store_url))
-        except BaseException:
-            self.close()
-            raise
-        super().__init__([ActorLane(a) for a in self._actors], _wait, shard_windows)
+        return group
+
+    def _actor(self, bundle: int) -> Any:
+        """The actor of a bundle: a warm one where there is one."""
+        if self._lease is not None and self._lease.warm:
+            with suppress(ValueError):
+                return ray.get_actor(actor_name(self._lease.name, bundle), namespace=NAMESPACE)
+        return self._spawn(bundle)
 
     def _spawn(self, bundle: int) -> Any:
         strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle)
         remote = ray.remote(max_restarts=0, max_task_retries=0)(_Actor)
-        options = {"num_cpus": self._need["CPU"], "num_gpus": self._need.get("GPU", 0)}
-        return remote.options(scheduling_strategy=strategy, **options).remote(*self._args)
+        options: dict[str, Any] = {"num_cpus": self._need["CPU"], "num_gpus": self._need.get("GPU", 0)}
+        if self._lease is not None:
+            named = actor_name(self._lease.name, bundle)
+            options |= {"name": named, "namespace": NAMESPACE, "lifetime": "detached"}
+        for patience in range(20):
+            try:
+                return remote.options(scheduling_strategy=strategy, **options).remote(*self._args)
+            except ValueError:  # the name of an actor that was killed is free a moment later
+                if patience == 19:
+                    raise
+                time.sleep(0.5)
 
     def _ready(self, actors: Sequence[Any]) -> None:
         """Wait for constructors: what fails here is our configuration, never a lost machine."""
         try:
-            facts = ray.get([a.call.remote("describe", ()) for a in actors], timeout=PLACE_SECONDS * 5)
+            facts = ray.get([a.call.remote(self._epoch, "describe", ()) for a in actors], timeout=PLACE_SECONDS * 5)
         except RayTaskError as error:
             if isinstance(error.cause, SteadyframeError):
                 raise error.cause from None
@@ -186,7 +148,7 @@ class RayEngine(Lockstep):
         path = f"probes/{uuid.uuid4().hex}"
         store.blobs.put(path, b"seen from everywhere")
         try:
-            seen = ray.get([a.call.remote("sees", (path,)) for a in self._actors], timeout=PLACE_SECONDS)
+            seen = ray.get([a.call.remote(self._epoch, "sees", (path,)) for a in self._actors], timeout=PLACE_SECONDS)
         finally:
             store.blobs.delete(path)
         if not all(seen):
@@ -197,25 +159,43 @@ class RayEngine(Lockstep):
 
     def heal(self) -> None:
         """Replace actors that do not answer; those that do keep their loaded model."""
-        pings = [a.call.remote("describe", ()) for a in self._actors]
+        pings = [a.call.remote(self._epoch, "describe", ()) for a in self._actors]
         dead = []
         for n, ping in enumerate(pings):
             try:
                 ray.get(ping, timeout=PLACE_SECONDS)
-            except (RayActorError, RayTaskError, GetTimeoutError):
+            except (RayActorError, RayTaskError, GetTimeoutError) as error:
+                if isinstance(cause := getattr(error, "cause", None), LeaseLost):
+                    raise cause from None  # they are alive and another's
                 dead.append(n)
-        for n in dead:
-            ray.kill(self._actors[n], no_restart=True)
-            self._actors[n] = self._spawn(n)
-        self._ready([self._actors[n] for n in dead] or self._actors)
-        self.lanes = [ActorLane(a) for a in self._actors]
+        for again in (True, True, False):
+            for n in dead:
+                ray.kill(self._actors[n], no_restart=True)
+                self._actors[n] = self._spawn(n)
+            try:
+                self._ready([self._actors[n] for n in dead] or self._actors)
+                break
+            except DeviceError as error:
+                # put on a machine that is gone and not yet known to be: by now its place has moved to another
+                if not (again and dead and isinstance(error.__cause__, RayActorError)):
+                    raise
+        self.lanes = list(self._lanes())
 
     def describe(self) -> dict[str, Any]:
         """Facts of the loaded model that go into keys (see `Worker.describe`)."""
         return self._facts
 
     def close(self) -> None:
-        """Release actors and their place."""
+        """Release actors and their place; leased ones stay, warm, for the next until they are idle past their TTL."""
+        if self._lease is not None:
+            self._lease.release()
+        else:
+            self._destroy()
+
+    def _destroy(self) -> None:
+        if self._lease is not None:
+            self._lease.discard()
+            return
         for actor in self._actors:
             ray.kill(actor, no_restart=True)
         remove_placement_group(self._group)

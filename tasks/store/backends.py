@@ -5,13 +5,15 @@ Refuses to know why something is stored. Files on local disks are `tasks.store.l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import fsspec
 
-from tasks.store.localfiles import LocalFiles
+from tasks.store.localfiles import LocalFiles, Stat
 
 
 class Backend(Protocol):
@@ -25,11 +27,11 @@ class Backend(Protocol):
     def put_file(self, path: str, source: Path) -> None: ...  # noqa: D102
     def get(self, path: str) -> bytes: ...  # noqa: D102
     def size(self, path: str) -> int | None: ...  # noqa: D102
-    def sizes(self, prefix: str) -> dict[str, int]: ...  # noqa: D102
+    def stats(self, prefix: str) -> dict[str, Stat]: ...  # noqa: D102
     def children(self, prefix: str) -> tuple[dict[str, int], list[str]]: ...  # noqa: D102
     def delete(self, path: str) -> None: ...  # noqa: D102
     def delete_tree(self, prefix: str) -> None: ...  # noqa: D102
-    def sweep(self, older_than: float) -> int: ...  # noqa: D102
+    def sweep(self, older_than: float, dry: bool = False) -> int: ...  # noqa: D102
     def local_path(self, path: str) -> Path | None: ...  # noqa: D102
 
 
@@ -90,13 +92,13 @@ class ObjectStore:
             return None
         return int(info["size"]) if info["type"] == "file" else None
 
-    def sizes(self, prefix: str) -> dict[str, int]:
+    def stats(self, prefix: str) -> dict[str, Stat]:
         """One LIST per 1000 objects."""
         try:
             found = self._fs.find(self._at(prefix), detail=True)
         except FileNotFoundError:
             return {}
-        return {self._relative(name): int(info["size"]) for name, info in found.items()}
+        return {self._relative(name): Stat(int(info["size"]), _modified(info)) for name, info in found.items()}
 
     def children(self, prefix: str) -> tuple[dict[str, int], list[str]]:
         """One LIST with a delimiter."""
@@ -122,7 +124,7 @@ class ObjectStore:
         except FileNotFoundError:
             return
 
-    def sweep(self, older_than: float) -> int:
+    def sweep(self, older_than: float, dry: bool = False) -> int:
         """Nothing unfinished is ever visible here (the bucket's lifecycle rules end old uploads)."""
         return 0
 
@@ -135,3 +137,19 @@ class ObjectStore:
 
     def _relative(self, name: str) -> str:
         return name[len(self._root) :].lstrip("/")
+
+
+# what file systems call it: s3fs, memory, adlfs, sftp and local ones, gcsfs
+_WRITTEN = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
+
+
+def _modified(info: Mapping[str, Any]) -> float:
+    """When an object was written, seconds since 1970; infinity where it is not told."""
+    told = next((info[name] for name in _WRITTEN if info.get(name)), None)
+    try:
+        told = datetime.fromisoformat(told) if isinstance(told, str) else told
+    except ValueError:
+        return math.inf
+    if isinstance(told, datetime):
+        return (told if told.tzinfo else told.replace(tzinfo=UTC)).timestamp()
+    return float(told) if isinstance(told, (int, float)) else math.inf

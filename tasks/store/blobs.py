@@ -9,14 +9,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from configs.errors import SteadyframeError, StoreError
+from tasks.failure import classify
 from tasks.store.backends import Backend, open_backend
+from tasks.store.localfiles import Stat
+from tasks.store.patience import DELAYS, patiently
 
 _FIXES = {
     errno.ENOSPC: "free some space there (`steadyframe clean`) or choose another --store",
@@ -28,8 +31,9 @@ _FIXES = {
     errno.ENOTDIR: "a file is in the place of a folder: move it away or choose another --store",
     errno.EISDIR: "a folder is in the place of a file: move it away or choose another --store",
 }
+_AGAIN = "it was asked several times: run the same command again later, or check the --store URL"
 
-
+T = TypeVar("T")
 Listing = tuple[dict[str, int], list[str]]  # objects of one folder with their bytes, names of its subfolders
 
 
@@ -76,7 +80,7 @@ class Blobs:
         self.storage_options = dict(storage_options or {})
         with _named(url):
             self._backend: Backend = open_backend(url, self.storage_options)
-        self.url = self._backend.url
+        self.url, self._answered = self._backend.url, False
 
     def __reduce__(self) -> tuple[type[Blobs], tuple[str, dict[str, Any]]]:
         return Blobs, (self.url, self.storage_options)
@@ -88,25 +92,31 @@ class Blobs:
 
     def put(self, path: str, data: bytes) -> Blob:
         """Write a whole object, replacing an older one; readers see the old bytes or the new, never a mix."""
-        with self._errors(path):
-            self._backend.put(checked_path(path), data)
+        self._ask(path, lambda: self._backend.put(checked_path(path), data))
         return Blob(path, len(data), digest(data))
 
     def put_new(self, path: str, data: bytes) -> bool:
         """Create an object whole unless it exists; of racing creators exactly one gets True."""
-        with self._errors(path):
-            return self._backend.put_new(checked_path(path), data)
+        tries = 0
+
+        def create() -> bool:
+            nonlocal tries
+            tries += 1
+            if self._backend.put_new(checked_path(path), data):
+                return True
+            # the try before may have worked, and only its reply been lost: then what is there is ours
+            return tries > 1 and self._backend.get(path) == data
+
+        return self._ask(path, create)
 
     def put_file(self, path: str, source: Path) -> None:
         """Like `put`, from a local file too large to hold in memory; the file must not change meanwhile."""
-        with self._errors(path):
-            self._backend.put_file(checked_path(path), source)
+        self._ask(path, lambda: self._backend.put_file(checked_path(path), source))
 
     def get(self, path: str) -> bytes:
         """All bytes of an object; MissingBlob when there is none."""
         try:
-            with self._errors(path):
-                return self._backend.get(checked_path(path))
+            return self._ask(path, lambda: self._backend.get(checked_path(path)))
         except StoreError as e:
             if isinstance(e.__cause__, FileNotFoundError):
                 raise MissingBlob(f"store {self.url}/{path}: no such object") from e
@@ -118,8 +128,7 @@ class Blobs:
 
     def size(self, path: str) -> int | None:
         """Bytes of an object, None when there is none."""
-        with self._errors(path):
-            return self._backend.size(checked_path(path))
+        return self._ask(path, lambda: self._backend.size(checked_path(path)))
 
     def list(self, prefix: str = "") -> list[str]:
         """Sorted paths of all objects below the folder `prefix`, at any depth; never cached."""
@@ -127,39 +136,40 @@ class Blobs:
 
     def sizes(self, prefix: str = "") -> dict[str, int]:
         """Path -> bytes of all objects below the folder `prefix` (one listing request per 1000 on S3)."""
+        return {path: stat.bytes for path, stat in self.stats(prefix).items()}
+
+    def stats(self, prefix: str = "") -> dict[str, Stat]:
+        """Path -> bytes and time of writing of all objects below the folder `prefix`."""
         prefix = prefix.rstrip("/")
-        with self._errors(prefix):
-            return self._backend.sizes(checked_path(prefix) if prefix else "")
+        return self._ask(prefix, lambda: self._backend.stats(checked_path(prefix) if prefix else ""))
 
     def children(self, prefix: str = "") -> Listing:
         """(objects directly in the folder `prefix` -> bytes, names of its subfolders sorted)."""
         prefix = prefix.rstrip("/")
-        with self._errors(prefix):
-            return self._backend.children(checked_path(prefix) if prefix else "")
+        return self._ask(prefix, lambda: self._backend.children(checked_path(prefix) if prefix else ""))
 
     def delete(self, path: str) -> None:
         """Remove an object; nothing happens when there is none."""
-        with self._errors(path):
-            self._backend.delete(checked_path(path))
+        self._ask(path, lambda: self._backend.delete(checked_path(path)))
 
     def delete_tree(self, prefix: str) -> None:
         """Remove all objects below the folder `prefix`; the root itself is refused."""
-        with self._errors(prefix):
-            self._backend.delete_tree(checked_path(prefix.rstrip("/")))
+        self._ask(prefix, lambda: self._backend.delete_tree(checked_path(prefix.rstrip("/"))))
 
-    def sweep(self, older_than: float) -> int:
-        """Remove unfinished writes of killed writers, `older_than` seconds old; returns bytes freed."""
-        with self._errors(""):
-            return self._backend.sweep(older_than)
+    def sweep(self, older_than: float, dry: bool = False) -> int:
+        """Remove (`dry`: only count) unfinished writes of killed writers, `older_than` seconds old; bytes freed."""
+        return self._ask("", lambda: self._backend.sweep(older_than, dry))
 
     def local_path(self, path: str) -> Path | None:
         """Where the object lies on this machine's disk, for readers that want a file; None elsewhere."""
         return self._backend.local_path(checked_path(path))
 
-    @contextmanager
-    def _errors(self, path: str) -> Iterator[None]:
+    def _ask(self, path: str, request: Callable[[], T]) -> T:
+        # a store that has never answered is more likely an address typed wrong than one that stumbles
         with _named(f"{self.url}/{path}"):
-            yield
+            answer = patiently(request, DELAYS if self._answered else DELAYS[:1])
+        self._answered = True
+        return answer
 
 
 @contextmanager
@@ -174,5 +184,6 @@ def _named(what: str) -> Iterator[None]:
         cause = os.strerror(code) if code else f"{type(e).__name__}: {e}".rstrip(": ")
         if code is None and isinstance(e, (PermissionError, FileNotFoundError)):
             code = errno.EACCES if isinstance(e, PermissionError) else errno.ENOENT  # s3fs sets no errno
-        fix = _FIXES.get(code or 0, "check the --store URL and its credentials")
+        usual = _AGAIN if classify(e) == "transient" else "check the --store URL and its credentials"
+        fix = _FIXES.get(code or 0, usual)
         raise StoreError(f"store {what}: {cause}; {fix}") from e

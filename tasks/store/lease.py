@@ -13,7 +13,7 @@ import platform
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,11 +46,23 @@ class Clock:
 class Lease:
     """The right to write under a key while `epoch` is its newest; a context manager that releases on exit.
 
-    `waited` tells that another holder was there first, so its result should be looked up before computing.
+    `waited` tells that another holder was there first, so its result should be looked up before computing. The record
+    names the stage and the keys of all that its holder leans on (`uses`), so that nobody cleans them away meanwhile.
     """
 
-    def __init__(self, store: Store, name: str, epoch: int, clock: Clock, waited: bool) -> None:
-        self._store, self.key, self.epoch, self._clock, self.waited = store, name, epoch, clock, waited
+    def __init__(
+        self,
+        store: Store,
+        key: StageKey | str,
+        epoch: int,
+        clock: Clock,
+        waited: bool,
+        uses: Sequence[str] = (),
+    ) -> None:
+        self._store, self.epoch, self._clock, self.waited = store, epoch, clock, waited
+        self.key = key if isinstance(key, str) else key.key
+        self._of = None if isinstance(key, str) else key
+        self._uses = uses
         self._token = uuid.uuid4().hex
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -64,12 +76,13 @@ class Lease:
         wait: bool | Callable[[Mapping[str, Any]], None] = False,
         clock: Clock | None = None,
         heartbeat: bool = True,
+        uses: Sequence[str] = (),
     ) -> Lease:
         """Take the lease of `key`: at once when free, released, expired, or its process on this host is dead.
 
         Else, when `wait` is False, raise LeaseHeld; when True, wait. A callable is called with the holder's
         record at each look (about 4 a second); it may report, or raise to stop waiting. After a wait, look
-        the key up again. `heartbeat=False` starts no thread (call `renew` yourself).
+        the key up again. `heartbeat=False` starts no thread (call `renew` yourself). `uses` may grow while it is held.
         """
         clock = clock or Clock()
         name = key if isinstance(key, str) else key.key
@@ -80,7 +93,7 @@ class Lease:
                 seen, since = text, clock.now()
             unchanged = clock.now() - since
             if epoch == 0 or _may_take(record, clock.now(), unchanged):
-                lease = cls(store, name, max(epoch, store.highest_epoch(key)) + 1, clock, waited)
+                lease = cls(store, key, max(epoch, store.highest_epoch(key)) + 1, clock, waited, uses)
                 if lease._claim():
                     lease._forget_older()
                     if heartbeat:
@@ -131,6 +144,12 @@ class Lease:
             except (LeaseLost, StoreError):
                 return  # nothing left to give back, or it runs out by itself
 
+    def drop(self) -> None:
+        """Give back without a record, for a key under which nothing is left; its epochs begin again."""
+        with self._lock:
+            self._stop.set()
+            self._store.blobs.delete(self._path)
+
     def __enter__(self) -> Lease:
         return self
 
@@ -143,6 +162,9 @@ class Lease:
 
     def _record(self, state: str) -> bytes:
         record = {"state": state, "token": self._token, "renewed": self._clock.now(), **_this_process()}
+        if self._of is not None:
+            inputs = [i["key"] for i in self._of.preimage.get("inputs", ()) if "key" in i]
+            record |= {"stage": self._of.stage, "uses": sorted({*inputs, *self._uses})}
         return json.dumps(record).encode()
 
     def _claim(self) -> bool:

@@ -13,10 +13,20 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _TEMP = ".part-"  # names of unfinished writes start so; no listing shows them
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EXDEV}
+
+
+class Stat(NamedTuple):
+    """Bytes of an object, and when it was written: seconds since 1970 by the clock of whoever stores it.
+
+    `modified` is infinite where a file system does not tell: unknown counts as just now.
+    """
+
+    bytes: int
+    modified: float
 
 
 class LocalFiles:
@@ -61,16 +71,20 @@ class LocalFiles:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
-    def sizes(self, prefix: str) -> dict[str, int]:
+    def stats(self, prefix: str) -> dict[str, Stat]:
         """All files below, depth first; folders that vanish meanwhile are skipped."""
-        files, folders = self.children(prefix)
+        files, folders = self._entries(prefix)
         for folder in folders:
-            files.update(self.sizes(f"{prefix}/{folder}" if prefix else folder))
+            files.update(self.stats(f"{prefix}/{folder}" if prefix else folder))
         return files
 
     def children(self, prefix: str) -> tuple[dict[str, int], list[str]]:
         """Files and folder names of one folder."""
-        files: dict[str, int] = {}
+        files, folders = self._entries(prefix)
+        return {path: stat.bytes for path, stat in files.items()}, folders
+
+    def _entries(self, prefix: str) -> tuple[dict[str, Stat], list[str]]:
+        files: dict[str, Stat] = {}
         folders: list[str] = []
         try:
             with os.scandir(self.root / prefix) as entries:
@@ -81,9 +95,11 @@ class LocalFiles:
                         folders.append(entry.name)
                         continue
                     try:
-                        files[f"{prefix}/{entry.name}" if prefix else entry.name] = entry.stat().st_size
+                        info = entry.stat()
                     except FileNotFoundError:
                         continue
+                    path = f"{prefix}/{entry.name}" if prefix else entry.name
+                    files[path] = Stat(info.st_size, info.st_mtime)
         except (FileNotFoundError, NotADirectoryError):
             return {}, []
         return files, sorted(folders)
@@ -98,14 +114,15 @@ class LocalFiles:
         if target.is_dir():
             shutil.rmtree(target, onerror=_unless_gone)
 
-    def sweep(self, older_than: float) -> int:
+    def sweep(self, older_than: float, dry: bool = False) -> int:
         """Unfinished writes by age of the file."""
         freed, limit = 0, time.time() - older_than
         for temp in self.root.rglob(f"{_TEMP}*"):
             try:
                 info = temp.stat()
                 if info.st_mtime <= limit:
-                    temp.unlink()
+                    if not dry:
+                        temp.unlink()
                     freed += info.st_size
             except FileNotFoundError:
                 continue

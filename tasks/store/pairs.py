@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from configs.errors import StoreError
 from tasks.store.blobs import TornArtifact, digest
 from tasks.store.keys import canonical_json
 
@@ -103,7 +102,7 @@ class PairPacks:
             file = pq.ParquetFile(pa.BufferReader(data))
             if (file.schema_arrow.metadata or {}).get(b"pairs_schema") != _SCHEMA:
                 return None
-        except (TornArtifact, StoreError, pa.ArrowException, OSError):
+        except (TornArtifact, pa.ArrowException, OSError):  # no StoreError: what cannot be asked for is not lost
             self._known.pop(path, None)
             return None
         self._known[path] = frozenset(_names(file))

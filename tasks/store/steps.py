@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from configs.errors import LeaseLost, StoreError
+from configs.errors import LeaseLost
 from tasks.store.blobs import TornArtifact, digest
 from tasks.store.keys import StageKey
 from tasks.store.lease import newest_epoch
@@ -77,7 +77,8 @@ class StepLog:
         if (newest := newest_epoch(self._store, self.key)) > epoch:
             raise LeaseLost(f"step {step} of {self.key} is not committed: epoch {newest} took over from {epoch}")
         sizes = self._store.blobs.sizes(f"{self._folder}/{step:05d}")
-        if any(sizes.get(part.path) != part.bytes for part in parts):
+        unseen = [part for part in parts if sizes.get(part.path) != part.bytes]  # a listing may be old: ask by name
+        if any(self._store.blobs.size(part.path) != part.bytes for part in unseen):
             raise TornArtifact(f"a part of step {step} of {self.key} went away before it was committed")
         path = self._path(step, epoch)
         data = json.dumps({"step": step, "epoch": epoch, "parts": [asdict(p) for p in mine.parts.values()]})
@@ -92,7 +93,8 @@ class StepLog:
     def newest(self, max_epoch: int | None = None) -> Commit | None:
         """The last commit (by step, then epoch) whose parts are all there with the right digests.
 
-        A newer commit with a lost or damaged part is passed over. Commits above `max_epoch` are ignored, and so
+        A newer commit with a lost or damaged part is passed over; a store that cannot be asked is a StoreError, for
+        that commit may be hours of work. Commits above `max_epoch` are ignored, and so
         are those of a zombie: a commit is void when a higher epoch has committed the same or an earlier step,
         for that holder did not continue from it.
         """
@@ -177,7 +179,7 @@ class StepLog:
             record: Any = json.loads(self._store.blobs.get(path))
             parts = {p["window"]: PartRef(**p) for p in record["parts"]}
             commit = Commit(record["step"], record["epoch"], parts)
-        except (TornArtifact, StoreError, ValueError, KeyError, TypeError):
+        except (TornArtifact, ValueError, KeyError, TypeError):
             return None
         return commit if self._complete(commit) else None
 
@@ -188,5 +190,5 @@ class StepLog:
     def _whole(self, commit: Commit) -> bool:
         try:
             return all(self.read(commit, window) is not None for window in commit.parts)
-        except (TornArtifact, StoreError):
+        except TornArtifact:
             return False

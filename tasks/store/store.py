@@ -19,6 +19,7 @@ import platformdirs
 from pydantic import ValidationError
 
 from configs.errors import LeaseLost, StoreError
+from configs.redact import redact_all
 from tasks.ref import Ref
 from tasks.store.blobs import Blobs, TornArtifact, digest, digest_file
 from tasks.store.keys import StageKey
@@ -86,12 +87,10 @@ class Store:
 
         `digests` reads every part. Raises StoreError only when the store itself cannot be asked.
         """
-        sizes, _ = self.blobs.children(self.folder(key))
-        path = f"{self.folder(key)}/{_MANIFEST}"
-        manifest = self._read_manifest(path) if path in sizes else None
+        manifest = self._manifest_at(f"{self.folder(key)}/{_MANIFEST}")
         if manifest is None or (manifest.stage, manifest.key) != (key.stage, key.key):
             return None
-        if any(sizes.get(part.path) != part.bytes for part in manifest.parts):
+        if self._lost(key, manifest.parts) is not None:
             return None
         if verify == "digests" and not all(self._whole(part) for part in manifest.parts):
             return None
@@ -131,17 +130,15 @@ class Store:
         names = [part.name for part in parts]
         if len(set(names)) != len(names):
             raise ValueError(f"parts of {key.stage} must have different names, got {sorted(names)}")
-        sizes, _ = self.blobs.children(self.folder(key))
-        for part in parts:
-            if sizes.get(part.path) != part.bytes:
-                raise TornArtifact(f"part {part.name!r} of {key.stage} {key.key} went away before it was published")
+        if (lost := self._lost(key, parts)) is not None:
+            raise TornArtifact(f"part {lost.name!r} of {key.stage} {key.key} went away before it was published")
         data = Manifest(
             stage=key.stage,
             key=key.key,
-            preimage=key.preimage,
-            inputs=list(key.preimage.get("inputs", [])),
+            preimage=redact_all(key.preimage),  # to be read, never hashed again
+            inputs=redact_all(list(key.preimage.get("inputs", []))),
             parts=tuple(parts),
-            meta=dict(meta or {}),
+            meta=redact_all(dict(meta or {})),
             host=platform.node(),
             device=device,
             seconds=seconds,
@@ -236,8 +233,8 @@ class Store:
         return found
 
     def write_record(self, path: str, value: Any) -> None:
-        """Store a JSON value under `path` (`jobs/...`, `dead/...`), replacing an older one."""
-        self.blobs.put(path, json.dumps(value, indent=1, sort_keys=True).encode())
+        """Store a JSON value under `path` (`jobs/...`, `dead/...`) without secrets, replacing an older one."""
+        self.blobs.put(path, json.dumps(redact_all(value), indent=1, sort_keys=True).encode())
 
     def read_record(self, path: str) -> Any | None:
         """The JSON value under `path`, None when there is none or it does not parse."""
@@ -255,11 +252,25 @@ class Store:
             found.append(manifest.epoch)
         return max(found, default=0)
 
-    def _read_manifest(self, path: str) -> Manifest | None:
+    def _manifest_at(self, path: str) -> Manifest | None:
         try:
             return Manifest.model_validate_json(self.blobs.get(path))
-        except (TornArtifact, ValidationError, StoreError):
+        except (TornArtifact, ValidationError):
             return None
+
+    def _read_manifest(self, path: str) -> Manifest | None:
+        try:
+            return self._manifest_at(path)
+        except StoreError:
+            return None
+
+    def _lost(self, key: StageKey | Manifest, parts: Sequence[Part]) -> Part | None:
+        """The first of `parts` that is not there with its size; a listing may be old, so it is asked for by name."""
+        folder = self.folder(key)
+        sizes, _ = self.blobs.children(folder)
+        unseen = (part for part in parts if sizes.get(part.path) != part.bytes)
+        strange = (p for p in unseen if not p.path.startswith(f"{folder}/") or self.blobs.size(p.path) != p.bytes)
+        return next(strange, None)
 
     def _whole(self, part: Part) -> bool:
         try:

@@ -17,6 +17,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from configs.errors import UnreadableVideo
+from tasks.video.claims import impossible
 
 # FFmpeg's own way to fill time stamps that a container omits (AVI, raw streams); a no-op where they exist.
 _OPTIONS = {"fflags": "+genpts"}
@@ -34,6 +35,8 @@ def opened(path: Path | str, name: str | None = None) -> Iterator[InputContainer
     if file.stat().st_size == 0:
         raise UnreadableVideo(f"{name}: is empty (0 bytes); copy or download it again")
     try:
+        if broken := impossible(file):
+            raise UnreadableVideo(f"{name}: {broken}; it is damaged or made to harm, get it again")
         container = av.open(str(file), options=dict(_OPTIONS), metadata_errors="replace")
     except PermissionError as error:
         raise UnreadableVideo(f"{name}: may not be read; check its permissions") from error

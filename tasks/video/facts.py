@@ -12,6 +12,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from configs.kept import Kept
+
 DecidedBy = Literal["tagged", "policy"]
 Hdr = Literal["none", "pq", "hlg"]
 
@@ -63,7 +65,7 @@ class ClipFacts(_Fact):
     left-right flip if `mirrored`) that make a decoded frame upright. `frames` counts packets with a picture.
     """
 
-    uri: str
+    uri: Kept
     digest: str
     bytes: int
     container: str

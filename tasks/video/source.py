@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 
 from configs.errors import UnreadableVideo, UnsupportedVideo, VideoTooLarge
 from configs.job import InputConfig
+from tasks.store.patience import patiently
 from tasks.video.colour import decide, hdr_kind
 from tasks.video.container import codec_name, guard, main_video, opened, reason
 from tasks.video.facts import Chapter, ClipFacts, Track
@@ -44,12 +45,24 @@ def local_copy(uri: str) -> Iterator[Path]:
         path = Path(folder) / f"source{suffix}"
         try:
             fs, remote = fsspec.core.url_to_fs(uri, use_listings_cache=False)
-            path.write_bytes(fs.cat_file(remote, start=0))
+            path.write_bytes(patiently(lambda: _whole(fs, remote)))
         except FileNotFoundError as error:
             raise UnreadableVideo(f"{uri}: no such object; check the address") from error
         except (OSError, ValueError, ImportError) as error:
             raise UnreadableVideo(f"{uri}: could not be fetched ({error}); check address and credentials") from error
         yield path
+
+
+def _whole(fs: Any, remote: str) -> bytes:
+    """All bytes of a remote file in one GET (without `start` s3fs asks HEAD first)."""
+    try:
+        return bytes(fs.cat_file(remote, start=0))
+    except FileNotFoundError:
+        raise
+    except OSError:  # S3 answers 416 when asked for a range of an empty object; what is wrong with it the probe says
+        if fs.size(remote) == 0:
+            return b""
+        raise
 
 
 def probe(uri: str, limits: InputConfig, path: Path | None = None) -> ClipFacts:

@@ -1,7 +1,8 @@
-"""The clip of the chaos suite, the undisturbed result, and how many seeds to try."""
+"""The clip of the chaos suite, the undisturbed result, how many seeds to try, and the table of what they showed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,32 @@ import av
 import numpy as np
 import pytest
 
-from tests.chaos.killing import outcome, start
+from tests.chaos.forked import Orders, fork
+from tests.chaos.ledger import Trial, table
+from tests.chaos.watching import left_behind, mark_children
+
+# Ray's own agents notice the loss of their node by polling; on busy cores that takes a minute or two.
+PATIENCE = 200.0
+TRIALS: list[Trial] = []
 
 
-def write_clip(path: Path, frames: int = 17, height: int = 48, width: int = 64) -> Path:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`rare_seed`: a fifth of the seeds, for trouble that takes half a minute to make; none in `make test`."""
+    if "rare_seed" in metafunc.fixturenames:
+        metafunc.parametrize("rare_seed", range(metafunc.config.getoption("--chaos-seeds") // 5))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """The table, when it was a suite and not a slice."""
+    if len(TRIALS) > 1:
+        terminalreporter.section("chaos")
+        for line in table(TRIALS):
+            terminalreporter.write_line(line)
+
+
+def write_clip(path: Path, frames: int = 17, height: int = 48, width: int = 64, seed: int = 3) -> Path:
     """A small moving texture."""
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     big = rng.integers(0, 255, (height // 4, width // 2, 3)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
@@ -26,11 +47,35 @@ def write_clip(path: Path, frames: int = 17, height: int = 48, width: int = 64) 
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def marked() -> None:
+    mark_children()
+
+
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip(tmp_path_factory.mktemp("chaos") / "clip.mp4")
 
 
 @pytest.fixture(scope="session")
-def undisturbed(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return outcome(start(clip, tmp_path_factory.mktemp("chaos") / "undisturbed"))
+def undisturbed(marked: None, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same job without trouble; through the healthy `fault://`, so that its requests are counted."""
+    folder = tmp_path_factory.mktemp("chaos") / "undisturbed"
+    return fork(Orders(str(clip), str(folder), fault=True, job={"model": {"path": "dry"}})).result()
+
+
+@pytest.fixture
+def trial() -> Iterator[Callable[[str, int], Trial]]:
+    """`trial(kind, seed)` opens a row of the table; at the end of the test nothing that it started may be left."""
+    opened: list[Trial] = []
+
+    def open_trial(kind: str, seed: int) -> Trial:
+        opened.append(Trial(kind, seed))
+        return opened[-1]
+
+    yield open_trial
+    left = left_behind(PATIENCE)
+    for row in opened:
+        row.left = len(left)
+    TRIALS.extend(opened)
+    assert left == []

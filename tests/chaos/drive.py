@@ -1,6 +1,7 @@
 """A driver process to be killed: restyles one clip and prints digests and what it computed, as JSON on its last line.
 
-Runs the pipeline itself, without Prefect, whose server would only make the suite slower.
+Runs the pipeline itself, without Prefect, whose server would only make the suite slower. `restyle` is the same in a
+process that is there already (`tests.chaos.forked`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from configs.job import RestyleJob
 from configs.presets import load_preset
 from tasks.engine.pool import EnginePool
 from tasks.pipeline import restyle_video
-from tasks.run import Run
+from tasks.run import Run, VideoResult
 from tasks.store import Store
 
 
@@ -35,6 +36,34 @@ def chaos_job(out: str, **changes: Any) -> RestyleJob:
     )
 
 
+def restyle(
+    clip: str,
+    url: str,
+    job: RestyleJob,
+    workers: int = 0,
+    shard_windows: int | None = None,
+    address: str | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Open the store at `url`, restyle the clip, and say what came of it."""
+    store = Store.open(url, workers=workers)
+    with EnginePool(store.url, workers, device, ray_address=address, shard_windows=shard_windows) as engines:
+        return told(restyle_video(Run(job, clip, store, engines)))
+
+
+def told(result: VideoResult) -> dict[str, Any]:
+    """Digests, work and stages of a result, as JSON."""
+    output = result.output
+    return {
+        "latents": output.latents_digest,
+        "rgb": output.rgb_digest,
+        "uri": output.uri,
+        "deflicker_steps": result.deflicker_steps,
+        "stages": {stage.stage: stage.status for stage in result.stages},
+        **result.window_steps.model_dump(),
+    }
+
+
 def main() -> None:
     """Run, and print what came of it."""
     parser = argparse.ArgumentParser()
@@ -43,25 +72,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--shard-windows", type=int)
     parser.add_argument("--commit-every", type=int, default=1)
+    parser.add_argument("--address", help="of a running Ray cluster")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--pocket", action="store_true", help="the trained model, two steps, in place of `dry`")
     given = parser.parse_args()
     changes = {"model": load_preset("pocket")["model"], "num_inference_steps": 2} if given.pocket else {}
     job = chaos_job(given.store + "-out", commit_every=given.commit_every, **changes)
-    store = Store.open(given.store, workers=given.workers)
-    with EnginePool(store.url, given.workers, "cpu", shard_windows=given.shard_windows) as engines:
-        result = restyle_video(Run(job, given.clip, store, engines))
-    output = result.output
-    print(
-        json.dumps(
-            {
-                "latents": output.latents_digest,
-                "rgb": output.rgb_digest,
-                "uri": output.uri,
-                "deflicker_steps": result.deflicker_steps,
-                **result.window_steps.model_dump(),
-            }
-        )
-    )
+    engine = (given.workers, given.shard_windows, given.address, given.device)
+    print(json.dumps(restyle(given.clip, given.store, job, *engine)))
 
 
 if __name__ == "__main__":

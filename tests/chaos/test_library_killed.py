@@ -1,0 +1,86 @@
+"""A library killed in the middle: what was finished is not computed again, what was not goes on from its commit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from configs.library import OWN_KEYS
+from tests.chaos.commands import digests, steadyframe, told, until
+from tests.chaos.conftest import write_clip
+from tests.chaos.drive import chaos_job
+from tests.chaos.forked import Orders, fork
+from tests.chaos.killing import kill_everything, newest_commit
+from tests.chaos.ledger import Trial
+from tests.chaos.watching import Reader
+
+CLIPS = 3
+
+Open = Callable[[str, int], Trial]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of clips."""
+    folder = tmp_path_factory.mktemp("library")
+    for number in range(CLIPS):
+        write_clip(folder / f"clip-{number}.mp4", seed=number)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def untroubled(library: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What each clip becomes when it is restyled alone."""
+    folder = tmp_path_factory.mktemp("untroubled")
+    quick = {"model": {"path": "dry"}}
+    return {
+        clip.name: fork(Orders(str(clip), str(folder / clip.stem), job=quick)).result()
+        for clip in sorted(library.iterdir())
+    }
+
+
+def test_a_killed_library_finishes_the_rest_and_only_the_rest(
+    rare_seed: int, library: Path, untroubled: dict[str, dict[str, Any]], tmp_path: Path, trial: Open
+) -> None:
+    row, draw = trial("library killed", rare_seed), random.Random(f"library {rare_seed}")
+    store, line = tmp_path / "store", ("library", str(job_file(library, tmp_path, draw.choice([1, 2]))), "--json")
+    finished_first = draw.randrange(1, CLIPS)
+    with Reader(store) as reader:
+        command = steadyframe(tmp_path, *line)
+        until(lambda: finished(store) >= finished_first or command.poll() is not None, "finished videos")
+        until(lambda: newest_commit(store) >= draw.randrange(5) or command.poll() is not None, "the next video")
+        row.struck += command.poll() is None
+        if row.struck:
+            kill_everything(command)
+        before = finished(store)
+        code, result = told(steadyframe(tmp_path, *line), tmp_path)
+        assert code == 0, result
+        code, again = told(steadyframe(tmp_path, *line), tmp_path)
+        assert code == 0, again
+    total = untroubled["clip-0.mp4"]["total"]
+    assert result["window_steps"]["computed"] <= total * (CLIPS - before)
+    assert again["window_steps"]["computed"] == 0
+    assert finished(store) == CLIPS
+    for source, output in zip((o["source"] for o in result["outputs"]), digests(result), strict=True):
+        row.judge(output, untroubled[Path(source).name])
+    row.look_at(reader)
+
+
+def job_file(library: Path, folder: Path, in_flight: int) -> Path:
+    """The library as a job file."""
+    slow = chaos_job("x", model={"path": "dry", "dry_delay": 0.03})
+    keys = slow.model_dump(mode="json", exclude={*OWN_KEYS, "gate", "budget", "preview"})
+    path = folder / "library.yaml"
+    asked = {"sources": [str(library)], "out": str(folder / "results"), "preset": "dry", "max_in_flight": in_flight}
+    path.write_text(yaml.safe_dump({**asked, "settings": keys}))
+    return path
+
+
+def finished(store: Path) -> int:
+    """How many videos are encoded and published."""
+    return len(list(store.glob("stages/encode/*/*/manifest.json")))
