@@ -5,11 +5,19 @@ A message names the thing, the value and the fix. This file knows no stage and n
 
 from __future__ import annotations
 
+from configs.redact import redact
+
 
 class SteadyframeError(Exception):
-    """Base of everything we raise on purpose; `exit_code` is what a command line that dies of it returns."""
+    """Base of everything we raise on purpose; `exit_code` is what a command line that dies of it returns.
+
+    Its message never holds a secret: it is printed, logged, stored and shown, by us and by others.
+    """
 
     exit_code = 1
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(redact(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ConfigError(SteadyframeError):
@@ -76,3 +84,11 @@ class Interrupted(SteadyframeError):
     """The user or the system asked to stop; committed work stays and the same command resumes."""
 
     exit_code = 130
+
+
+class BudgetReached(Interrupted):
+    """What comes next would pass the job's budget, so it was not begun; all before it is kept and resumes."""
+
+
+class Rejected(Interrupted):
+    """Somebody looked at the preview and did not want the rest."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from configs.job import RestyleJob
+from configs.kept import OpenText
 from configs.keys import dotted
 from configs.overrides import build_job, parse_set
 
@@ -23,7 +24,7 @@ StyleName = Literal["watercolor", "sketch", "night", "autumn", "neon", "mosaic",
 class Form(BaseModel):
     """Ignores keys it does not know: the form of another tab may have left them behind."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, validate_default=True, hide_input_in_errors=True)
 
 
 class DeflickerForm(Form):
@@ -48,16 +49,19 @@ class RestyleForm(Form):
     0 and "preset" leave a value to the preset. `settings` takes `key=value` lines, as `--set` does.
     """
 
-    sources: Annotated[list[str], Field(description="files, folders or URLs the workers can read")] = ["demo"]
-    out: Annotated[str, Field(description="folder for the results")] = "steadyframe-out"
+    sources: Annotated[
+        list[OpenText],
+        Field(description="files, folders or URLs the workers can read; secret:NAME for one in a Prefect Secret block"),
+    ] = ["demo"]
+    out: Annotated[OpenText, Field(description="folder for the results")] = "steadyframe-out"
     prompt: Annotated[str, Field(description="what the pictures show, e.g. a red car on a road")] = ""
     style: Annotated[StyleName, Field(description="a named look; 'none' needs a prompt")] = "watercolor"
     preset: Annotated[
         Literal["pocket", "sd15", "dry", "reference", "recolor", "restore", "render3d"],
         Field(description="models and settings; the last four are tasks, most of them with style 'none'"),
     ] = "pocket"
-    reference: Annotated[str, Field(description="a picture whose look is wanted, for preset reference")] = ""
-    depth: Annotated[str, Field(description="a folder of depth maps, for preset render3d")] = ""
+    reference: Annotated[OpenText, Field(description="a picture whose look is wanted, for preset reference")] = ""
+    depth: Annotated[OpenText, Field(description="a folder of depth maps, for preset render3d")] = ""
     seed: Annotated[int, Field(ge=0, lt=2**53, description="another seed, another picture")] = 0
     num_inference_steps: Annotated[int, Field(ge=0, le=1000, description="0 = the preset's")] = 0
     guidance_scale: Annotated[float, Field(ge=0, le=50, description="1 and more; 0 = the preset's")] = 0.0
@@ -66,7 +70,7 @@ class RestyleForm(Form):
     working_size: Annotated[int, Field(ge=0, le=4096, description="long side, pixels; 0 = the preset's")] = 0
     deflicker: DeflickerForm = DeflickerForm()
     output: OutputForm = OutputForm()
-    settings: Annotated[list[str], Field(description="more keys, one key=value each, e.g. window.size=4")] = []
+    settings: Annotated[list[OpenText], Field(description="more keys, one key=value each, e.g. window.size=4")] = []
 
     def to_job(self) -> RestyleJob:
         """Return the strict job. Errors: ConfigError."""

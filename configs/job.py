@@ -9,6 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from configs.budget import BudgetConfig
+from configs.gate import GateConfig
+from configs.naming import DEFAULT_NAMING, check_naming
+
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 Start = Literal["noise", "noised", "inverted"]
 Noise = Literal["fixed", "per_frame"]
@@ -44,6 +48,7 @@ class ModelConfig(Strict):
     loras: tuple[str, ...] = ()
     vae_slicing: bool = False
     vae_tiling: bool = False
+    cpu_offload: bool = Field(False, description="weights wait in main memory between calls; slow, on CUDA only")
     threads_per_call: int = Field(1, ge=1, le=64)
     dry_delay: float = Field(0.0, ge=0.0, description="seconds per call of the 'dry' backbone")
 
@@ -142,12 +147,23 @@ class ReportConfig(Strict):
     max_megabytes: float = Field(8.0, gt=0)
 
 
+class ShotOverride(Strict):
+    """What is different in one shot; None leaves a value to the job. Only this shot's windows depend on it."""
+
+    prompt: str | None = None
+    style: str | None = None
+    negative_prompt: str | None = None
+    seed: int | None = Field(None, ge=0, lt=2**63)
+    guidance_scale: float | None = Field(None, ge=1.0, le=50.0)
+
+
 class RestyleJob(Strict):
     """Restyle videos by text and controls, without flicker."""
 
     method: Literal["restyle"] = "restyle"
     sources: tuple[str, ...] = Field(("demo",), description="files, folders or URLs; 'demo' is the built-in clip")
     out: str = "steadyframe-out"
+    naming: str = Field(DEFAULT_NAMING, description="name of a result below `out`, without its suffix; in no key")
     prompt: str | None = None
     negative_prompt: str = ""
     style: str | None = None
@@ -168,7 +184,30 @@ class RestyleJob(Strict):
     input: InputConfig = InputConfig()
     output: OutputConfig = OutputConfig()
     report: ReportConfig = ReportConfig()
+    gate: GateConfig = Field(GateConfig(), description="limits on figures; beyond them a video is flagged for review")
     commit_every: int = Field(1, ge=1, description="steps between commits of latents; in no key")
+    shots: dict[str, ShotOverride] = Field({}, description="what is different in single shots, by number from 1")
+    budget: BudgetConfig = Field(BudgetConfig(), description="what one attempt may spend before it stops to ask")
+    preview: bool = Field(False, description="a few frames in a few steps first, then the rest when approved")
+
+    @field_validator("naming")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        return check_naming(value)
+
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _numbered(cls, value: object) -> object:
+        # YAML and Python write shot numbers as numbers
+        return {str(number): shot for number, shot in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("shots")
+    @classmethod
+    def _counted_from_one(cls, value: dict[str, ShotOverride]) -> dict[str, ShotOverride]:
+        for number in value:
+            if not number.isascii() or not number.isdigit() or number.startswith("0"):
+                raise ValueError(f"shots are numbered 1, 2, 3 ... as the report shows them, got {number!r}")
+        return value
 
     @model_validator(mode="after")
     def _something_to_do(self) -> RestyleJob:
@@ -183,3 +222,9 @@ class RestyleJob(Strict):
         """The model's controls, each with the files it reads: its own `path`, or the job's `depth` or `reference`."""
         own = {"depth": self.depth, "depth-blocks": self.depth, "reference-latents": self.reference}
         return tuple(c.model_copy(update={"path": c.path or own.get(c.kind)}) for c in self.model.controls)
+
+    def of_shot(self, number: int) -> RestyleJob:
+        """The job of shot `number`, counted from 1: with what `shots` says of it, and no `shots` of its own."""
+        own = self.shots.get(str(number))
+        changes = own.model_dump(exclude_none=True) if own else {}
+        return self.model_copy(update={**changes, "shots": {}}) if self.shots else self

@@ -19,6 +19,8 @@ def field_at(model: type[BaseModel], path: Loc) -> Any:
             here = _bare(here.model_fields[str(part)].annotation)
         elif get_origin(here) is tuple and str(part).isdigit():
             here = _bare(get_args(here)[0])
+        elif get_origin(here) is dict:
+            here = _bare(get_args(here)[1])
         else:
             return None
     return here

@@ -24,12 +24,12 @@ def slug(text: str) -> str:
 
 def output_name(source: str, *, style: str | None, prompt: str | None, key: str, ext: str) -> str:
     """Return the file name of a source's result; the style names it where there is one, else the prompt."""
-    return f"{_stem(source)}--{slug(style or prompt or '')}--{key[:8]}.{ext.lstrip('.')}"
+    return f"{stem_of(source)}--{slug(style or prompt or '')}--{key[:8]}.{ext.lstrip('.')}"
 
 
 def sheet_name(source: str) -> str:
     """Return the file name of a source's contact sheet of styles: `<stem>--styles.png`."""
-    return f"{_stem(source)}--styles.png"
+    return f"{stem_of(source)}--styles.png"
 
 
 def output_relative(source: str, relative: str, *, style: str | None, prompt: str | None, key: str, ext: str) -> str:
@@ -38,16 +38,17 @@ def output_relative(source: str, relative: str, *, style: str | None, prompt: st
     Parts that would leave the folder ('..', a drive, a leading '/') are dropped.
     """
     name = output_name(source, style=style, prompt=prompt, key=key, ext=ext)
-    parts = [_safe(part) for part in re.split(r"[\\/]+", relative)]
+    parts = [safe_part(part) for part in re.split(r"[\\/]+", relative)]
     return str(PurePosixPath(*(part for part in parts if part), name))
 
 
-def _stem(source: str) -> str:
+def stem_of(source: str) -> str:
+    """Return a source's name without folder and suffix, made safe; at most 80 characters, never empty ('video')."""
     tail = re.split(r"[\\/]+", re.split(r"[?#]", source)[0] if "://" in source else source)[-1]
-    return _safe(tail.rsplit(".", 1)[0] if "." in tail[1:] else tail)[:_STEM_LENGTH] or "video"
+    return safe_part(tail.rsplit(".", 1)[0] if "." in tail[1:] else tail)[:_STEM_LENGTH] or "video"
 
 
-def _safe(part: str) -> str:
-    """One path part without separators, control characters or a leading dot or dash; '' for '.' and '..'."""
+def safe_part(part: str) -> str:
+    """Return one path part without separators, control characters or a leading dot or dash; '' for '.' and '..'."""
     printable = "".join("_" if unicodedata.category(c)[0] == "C" or c in '/\\:*?"<>|' else c for c in part)
     return printable.strip().lstrip(".-").rstrip(". ")

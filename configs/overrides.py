@@ -99,18 +99,26 @@ def read_config(path: Path) -> tuple[dict[str, Any], dict[Loc, str], str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"--config {path}: cannot be read ({reason}); give a YAML file of job keys") from None
+    values, origins = parse_config(text, path.name, f"--config {path}")
+    return values, origins, path.name
+
+
+def parse_config(text: str, label: str, named: str) -> tuple[dict[str, Any], dict[Loc, str]]:
+    """Values of a YAML text and the origin (`label:12`) of every key. Errors: ConfigError that begins with `named`."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--config {path}: is not valid YAML: {_first_line(error)}") from None
+        raise ConfigError(f"{named}: is not valid YAML: {_first_line(error)}") from None
     if values is None:
-        return {}, {}, path.name
+        return {}, {}
     if not isinstance(values, dict):
-        raise ConfigError(f"--config {path}: must be a mapping of job keys, got a {type(values).__name__}")
+        raise ConfigError(f"{named}: must be a mapping of job keys, got a {type(values).__name__}")
+    if strange := [key for key in values if not isinstance(key, str)]:
+        raise ConfigError(f"{named}: keys must be words, got {strange[0]!r}; put it in quotes")
     origins: dict[Loc, str] = {}
-    _lines(node, (), path.name, origins)
-    return values, origins, path.name
+    _lines(node, (), label, origins)
+    return values, origins
 
 
 def _lines(node: yaml.Node | None, at: Loc, name: str, origins: dict[Loc, str]) -> None:

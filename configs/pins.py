@@ -34,12 +34,15 @@ def is_hub_id(path: str) -> bool:
 
 
 def check_job(job: RestyleJob, origins: Mapping[Loc, str] = MappingProxyType({})) -> None:
-    """Refuse an unknown style and every hub model without a commit. Errors: ConfigError."""
-    if job.style is not None:
+    """Refuse an unknown style, of the job or of a shot, and every hub model without a commit. Errors: ConfigError."""
+    named: dict[Loc, str | None] = {("style",): job.style}
+    named |= {("shots", number, "style"): shot.style for number, shot in job.shots.items()}
+    for at, style in named.items():
         try:
-            check_style(job.style)
+            if style is not None:
+                check_style(style)
         except ConfigError as error:
-            raise ConfigError(f"{error}{origin_of(('style',), origins)}") from None
+            raise ConfigError(f"{error}{origin_of(at, origins)}") from None
     problems = list(_unpinned("model", "path", job.model.path, job.model.revision, origins))
     for index, control in enumerate(job.model.controls):
         place = f"model.controls.{index}"
