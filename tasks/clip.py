@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.decode import decode, index_of
-from tasks.pipeline import Do
 from tasks.probe import facts_of, probe
+from tasks.recorded import Do
 from tasks.ref import Ref
 from tasks.run import Run
 from tasks.video.facts import ClipFacts, ClipIndex

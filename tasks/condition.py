@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from tasks.borrow import borrowed
 from tasks.programs import SourceSpec
 from tasks.ref import Ref
 from tasks.run import Progress, Run
@@ -48,15 +49,15 @@ def condition(run: Run, shot: Shot) -> Ref:
     def compute(writing: Writing) -> Computed:
         spec = SourceSpec(key, run.job, run.source, shot.facts, shot.index, shot.size)
         chunks = [shot.windows[n : n + CHUNK] for n in range(0, len(shot.windows), CHUNK)]
-        engine = run.engines.engine(run.job.model)
+        with borrowed(run) as lent:
 
-        def encoded() -> list[Part]:
-            parts: list[Part] = []
-            for done in engine.map("condition", [(spec, chunk) for chunk in chunks]):
-                parts += done
-                run.observe(Progress(run.source, "condition", len(parts), len(shot.windows)))
-            return parts
+            def encoded() -> list[Part]:
+                parts: list[Part] = []
+                for done in lent.engine.map("condition", [(spec, chunk) for chunk in chunks]):
+                    parts += done
+                    run.observe(Progress(run.source, "condition", len(parts), len(shot.windows)))
+                return parts
 
-        return recovering(run, engine, "condition", encoded), {}
+            return recovering(run, lent.engine, "condition", encoded), lent.took
 
     return run_stage(run, key, compute)

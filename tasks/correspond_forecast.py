@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 
 from configs.job import DeflickerConfig
@@ -19,6 +20,7 @@ from tasks.store import Manifest, StageKey, Store
 _SECONDS_PER_PIXEL: Mapping[str, float] = MappingProxyType({"patchmatch": 70e-3 / 512**2, "flow": 2 * 76e-3 / 512**2})
 _BYTES_PER_PIXEL = 2.0  # packed offsets and errors of real clips; 6 unpacked
 _ENOUGH = 20
+MOST = 100  # manifests read
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,13 @@ def forecast(
     size: tuple[int, int],
     window_size: int,
     digests: Sequence[str] | None,
+    found: Sequence[Manifest] | None = None,
 ) -> PairForecast:
-    """Forecast for shots [first, stop) at working size (height, width); `digests`: of all frames, None if unknown."""
-    found = list(store.manifests("correspond"))
+    """Forecast for shots [first, stop) at working size (height, width); `digests`: of all frames, None if unknown.
+
+    `found` are manifests of earlier shots to learn from (default: `matched` of the store).
+    """
+    found = matched(store) if found is None else found
     pairs = cached = 0
     for first, stop in shots:
         asked = pairs_asked(windows_of(stop - first, window_size), config)
@@ -60,6 +66,11 @@ def forecast(
     pixels = (pairs - cached) * size[0] * size[1]
     basis = f"measured here ({len(rates)} shots of earlier jobs)" if rates else "a rule of thumb for one CPU core"
     return PairForecast(config.correspondence, pairs, cached, seconds * pixels, round(held * pixels), basis)
+
+
+def matched(store: Store) -> list[Manifest]:
+    """What earlier jobs left of this stage, a bounded number of them: a library has thousands."""
+    return list(islice(store.manifests("correspond"), MOST))
 
 
 def _held(store: Store, found: Sequence[Manifest], base: str) -> set[Pair]:

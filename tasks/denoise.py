@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from configs.job import RestyleJob
+from configs.presets import styled_prompt
 from models.methods.restyle import deflicker_steps, run_length
+from tasks.borrow import borrowed
 from tasks.correspond import pairs_base
 from tasks.programs import ShotSpec, SourceFrames
 from tasks.ref import Ref
@@ -30,15 +34,13 @@ class Denoised:
     computed: int
 
 
-def denoise(run: Run, shot: Shot, prompt: str, inputs: Sequence[Ref]) -> Denoised:
-    """Restyle one shot; `inputs` are its condition and, where the job asks for them, inversion and correspondence."""
+def denoise_key(run: Run, shot: Shot, inputs: Sequence[Mapping[str, Any]]) -> StageKey:
+    """Key of a restyled shot, from its inputs; the job's `shots` are not in it: `run.job` is that of this shot."""
     model, job = run.engines.facts(run.job.model), run.job
-    by_stage = {ref.stage: ref for ref in inputs}
     steps = deflicker_steps(job)
-    deflicker = job.deflicker.model_dump(exclude={"steps", "enabled"}) if steps or job.deflicker.filters_after else None
     params = {
         **shot.as_params(),
-        "prompt": prompt,
+        "prompt": styled_prompt(job.prompt, job.style),
         **job.model_dump(
             include={
                 "negative_prompt",
@@ -53,10 +55,22 @@ def denoise(run: Run, shot: Shot, prompt: str, inputs: Sequence[Ref]) -> Denoise
         "attention": job.attention.model_dump(),
         "controls": [c.model_dump() for c in job.model.controls],
         "loras": list(job.model.loras),
-        "deflicker": deflicker,
+        "deflicker": _blending(job),
         "deflicker_steps": list(steps),
     }
-    key = stage_key("denoise", VERSION, params, {"model": model.digest}, [r.as_input() for r in inputs], model.numerics)
+    return stage_key("denoise", VERSION, params, {"model": model.digest}, inputs, model.numerics)
+
+
+def _blending(job: RestyleJob) -> dict[str, Any] | None:
+    """How the deflicker works, where it does; when, inside the loop, is told apart."""
+    blends = deflicker_steps(job) or job.deflicker.filters_after
+    return job.deflicker.model_dump(exclude={"steps", "enabled"}) if blends else None
+
+
+def denoise(run: Run, shot: Shot, inputs: Sequence[Ref]) -> Denoised:
+    """Restyle one shot; `inputs` are its condition and, where the job asks for them, inversion and correspondence."""
+    job, by_stage, deflicker = run.job, {ref.stage: ref for ref in inputs}, _blending(run.job)
+    key = denoise_key(run, shot, [ref.as_input() for ref in inputs])
     total = run_length(job) * len(shot.windows)
     work = {"computed": 0}
 
@@ -67,7 +81,7 @@ def denoise(run: Run, shot: Shot, prompt: str, inputs: Sequence[Ref]) -> Denoise
             key=key,
             step_key=key.key,
             job=job,
-            prompt=prompt,
+            prompt=styled_prompt(job.prompt, job.style),
             size=shot.size,
             pts=shot.pts,
             condition=StageKey("condition", by_stage["condition"].key, {}),
@@ -76,9 +90,10 @@ def denoise(run: Run, shot: Shot, prompt: str, inputs: Sequence[Ref]) -> Denoise
             pairs=pairs_base(run, shot) if "correspond" in by_stage else None,
             source=_source(run, shot) if deflicker and deflicker["match"] != "guide" else None,
         )
-        stepped = run_steps(run, run.engines.engine(job.model), spec, shot.windows, writing)
+        with borrowed(run) as lent:
+            stepped = run_steps(run, lent.engine, spec, shot.windows, writing)
         work["computed"] = stepped.computed
-        return stepped.parts, {"window_steps": stepped.total}
+        return stepped.parts, {"window_steps": stepped.total, "computed": stepped.computed, **lent.took}
 
     ref = run_stage(run, key, compute)
     if ref.status == "computed":

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from configs.job import RestyleJob
 from tasks.ref import Ref
 from tasks.rendered import rendered_frames
 from tasks.run import Progress, Run
 from tasks.stage import Computed, Writing, run_stage
-from tasks.store.keys import stage_key
+from tasks.store.keys import StageKey, stage_key
 from tasks.video.encoder import choose_container
 from tasks.video.facts import ClipFacts, ClipIndex
 from tasks.video.frames import upscale
@@ -22,10 +24,14 @@ from tasks.video.writer import write_video
 VERSION = 1
 
 
+def encode_key(job: RestyleJob, decoded: Mapping[str, Any], shots: Sequence[Mapping[str, Any]]) -> StageKey:
+    """Key of the finished file, from its inputs."""
+    return stage_key("encode", VERSION, {"output": job.output.model_dump()}, {}, [decoded, *shots], None)
+
+
 def encode(run: Run, shots: Sequence[Ref], decoded: Ref, facts: ClipFacts, index: ClipIndex, path: Path) -> Ref:
     """One part, the finished file; its container says that it is AI-generated, by which model, under which key."""
-    params = {"output": run.job.output.model_dump()}
-    key = stage_key("encode", VERSION, params, {}, [decoded.as_input(), *(r.as_input() for r in shots)], None)
+    key = encode_key(run.job, decoded.as_input(), [ref.as_input() for ref in shots])
 
     def frames() -> Iterator[npt.NDArray[np.uint8]]:
         for done, frame in enumerate(rendered_frames(run.store, shots), 1):

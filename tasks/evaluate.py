@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from configs.job import RestyleJob
 from models.intervals import block_length, bootstrap_ci
 from models.judge import JUDGE_VERSION, Judge, Verdict, summary
 from models.metrics import FlickerMeter, excess_flicker, psnr, seam_ratio
@@ -23,7 +24,7 @@ from tasks.rendered import rendered_frames
 from tasks.run import Progress, Run
 from tasks.shot import Shot
 from tasks.stage import Computed, Writing, run_stage
-from tasks.store.keys import stage_key
+from tasks.store.keys import StageKey, stage_key
 from tasks.video.frames import FrameReader
 
 VERSION = 4
@@ -40,15 +41,26 @@ class _Sums:
     verdicts: list[Verdict] = field(default_factory=list)
 
 
+def judged_style(job: RestyleJob, shots: int) -> str | None:
+    """The style that a clip of so many shots is judged by: the one that all of them have, if it is a known filter."""
+    styles = {job.of_shot(number + 1).style for number in range(shots)}
+    return style if len(styles) == 1 and (style := styles.pop()) in STYLES else None
+
+
+def evaluate_key(style: str | None, arms: Mapping[str, Sequence[Mapping[str, Any]]], shot: Shot) -> StageKey:
+    """Key of the figures of a clip, from the inputs of its arms; `shot` is any of its shots."""
+    inputs = [shot.decoded.as_input(), *(given for name in sorted(arms) for given in arms[name])]
+    params = {"style": style, "arms": sorted(arms), "size": list(shot.size), "judge": JUDGE_VERSION}
+    return stage_key("evaluate", VERSION, params, {}, inputs, None)
+
+
 def evaluate(run: Run, arms: Mapping[str, Sequence[Ref]], shots: Sequence[Shot]) -> Ref:
     """Measure every arm (`result` among them); `metrics.json` holds `figures` and, per frame pair, `curves`.
 
     `judge` tells the version of the judge and its stride in frames; null where the style is no known filter.
     """
-    style = run.job.style if run.job.style in STYLES else None
-    inputs = [shots[0].decoded.as_input(), *(r.as_input() for name in sorted(arms) for r in arms[name])]
-    params = {"style": style, "arms": sorted(arms), "size": list(shots[0].size), "judge": JUDGE_VERSION}
-    key = stage_key("evaluate", VERSION, params, {}, inputs, None)
+    style = judged_style(run.job, len(shots))
+    key = evaluate_key(style, {name: [ref.as_input() for ref in refs] for name, refs in arms.items()}, shots[0])
 
     def compute(writing: Writing) -> Computed:
         measured = _measure(run, arms, shots, style)

@@ -21,8 +21,8 @@ from tasks.filter import filter_shot
 from tasks.filter_result import encode_filtered, evaluate_filtered
 from tasks.key_filter import fill_shot, match_keys
 from tasks.key_images import check_shape, key_images, keys_of_shots
-from tasks.pipeline import Do, Recorded, directly
 from tasks.publish import place_output
+from tasks.recorded import Do, Recorded, directly
 from tasks.ref import Ref
 from tasks.run import Run, VideoOutput, VideoResult, WindowSteps
 from tasks.shot import Shot

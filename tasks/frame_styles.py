@@ -18,8 +18,9 @@ from configs.job import RestyleJob
 from configs.presets import styled_prompt
 from models.methods.restyle import run_length
 from tasks.decode import decode, index_of
-from tasks.pipeline import Recorded, directly, render, shots_of
+from tasks.pipeline import render, shots_of
 from tasks.probe import facts_of, probe
+from tasks.recorded import Recorded, directly
 from tasks.rendered import rendered_frames
 from tasks.run import Progress, Run, StageRecord, WindowSteps
 from tasks.video.facts import ClipFacts

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.borrow import borrowed
 from tasks.programs import ShotSpec
 from tasks.ref import Ref
 from tasks.run import Run
@@ -13,8 +17,8 @@ from tasks.store.keys import StageKey, stage_key
 VERSION = 2
 
 
-def invert(run: Run, shot: Shot, conditioned: Ref) -> Ref:
-    """The noise that denoises back to the source; prompt, guidance and deflicker are not in its key."""
+def invert_key(run: Run, shot: Shot, conditioned: Mapping[str, Any]) -> StageKey:
+    """Key of the inversion of a shot; prompt, guidance and deflicker are not in it."""
     model, job = run.engines.facts(run.job.model), run.job
     params = {
         **shot.as_params(),
@@ -22,13 +26,19 @@ def invert(run: Run, shot: Shot, conditioned: Ref) -> Ref:
         "attention": job.attention.model_dump(),
         "controls": [c.model_dump() for c in job.model.controls],
     }
-    key = stage_key("invert", VERSION, params, {"model": model.digest}, [conditioned.as_input()], model.numerics)
+    return stage_key("invert", VERSION, params, {"model": model.digest}, [conditioned], model.numerics)
+
+
+def invert(run: Run, shot: Shot, conditioned: Ref) -> Ref:
+    """The noise that denoises back to the source."""
+    job, key = run.job, invert_key(run, shot, conditioned.as_input())
 
     def compute(writing: Writing) -> Computed:
         spec = ShotSpec(
             "invert", key, key.key, job, "", shot.size, shot.pts, StageKey("condition", conditioned.key, {})
         )
-        stepped = run_steps(run, run.engines.engine(job.model), spec, shot.windows, writing, job.inversion.keep)
-        return stepped.parts, {"total": stepped.total, "computed": stepped.computed}
+        with borrowed(run) as lent:
+            stepped = run_steps(run, lent.engine, spec, shot.windows, writing, job.inversion.keep)
+        return stepped.parts, {"total": stepped.total, "computed": stepped.computed, **lent.took}
 
     return run_stage(run, key, compute)

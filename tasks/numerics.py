@@ -12,16 +12,23 @@ import torch
 from configs.job import ModelConfig
 
 
-def numerics_class(model: ModelConfig, device: str) -> dict[str, Any]:
-    """dtype, torch version, processor, threads per call and memory rung, as JSON."""
-    if device.startswith("cuda"):
-        processor = torch.cuda.get_device_name(device)
-    else:
-        processor = f"cpu {torch.backends.cpu.get_cpu_capability()}"
+def processor_name(device: str) -> str:
+    """The processor that computes on `device` of this machine: the GPU's name, or `cpu` and its widest instructions."""
+    if device.startswith("cuda") and torch.cuda.is_available():  # a GPU of Ray's may be a logical one
+        return str(torch.cuda.get_device_name(device))
+    return f"cpu {torch.backends.cpu.get_cpu_capability()}"
+
+
+def numerics_class(model: ModelConfig, device: str, processor: str | None = None) -> dict[str, Any]:
+    """dtype, torch version, processor (of this machine, unless given), threads per call and memory rung, as JSON."""
     return {
         "dtype": model.dtype,
         "torch": torch.__version__,
-        "processor": processor,
+        "processor": processor or processor_name(device),
         "threads_per_call": model.threads_per_call,
-        "rung": {"vae_slicing": model.vae_slicing, "vae_tiling": model.vae_tiling},
+        "rung": {
+            "vae_slicing": model.vae_slicing,
+            "vae_tiling": model.vae_tiling,
+            **({"cpu_offload": True} if model.cpu_offload else {}),  # keys from before this rung stay what they were
+        },
     }

@@ -2,72 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
-from configs.errors import Interrupted, OutOfMemory
-from configs.job import RestyleJob
-from configs.presets import styled_prompt
+from configs.errors import ConfigError, OutOfMemory
 from models.methods.restyle import deflicker_steps
+from tasks.arms import arm_job, needs_correspondence
 from tasks.condition import condition
 from tasks.correspond import correspond
 from tasks.decode import decode, index_of
 from tasks.denoise import Denoised, denoise, digest_over
 from tasks.encode import encode
 from tasks.evaluate import evaluate, metrics_of
+from tasks.figures import with_arms
+from tasks.forecast import NOTHING_FORESEEN, Forecast, forecast_video, in_words, rows
+from tasks.gate import reasons
+from tasks.history import History
 from tasks.invert import invert
 from tasks.probe import facts_of, probe
 from tasks.publish import place_output, place_report
+from tasks.purse import Purse
+from tasks.recorded import Do, Recorded, directly
 from tasks.ref import Ref
 from tasks.report_stage import Told, report
-from tasks.run import Progress, Run, StageRecord, VideoOutput, VideoResult, WindowSteps
+from tasks.run import Progress, Run, VideoOutput, VideoResult, WindowSteps
+from tasks.rungs import rung_in_words
 from tasks.shot import Shot
 from tasks.video.facts import ClipFacts, ClipIndex
 from tasks.video.frames import working_size
 from tasks.video.source import local_copy
-
-
-class Do(Protocol):
-    """Runs one stage: `do("denoise", "shot 2", work)` returns what `work()` returns."""
-
-    def __call__(self, stage: str, part: str, work: Callable[[], Ref]) -> Ref:
-        """Run the stage now, in this process, and return its artifact."""
-
-
-def directly(stage: str, part: str, work: Callable[[], Ref]) -> Ref:
-    """Run a stage with nothing around it."""
-    return work()
-
-
-@dataclass
-class Recorded:
-    """`do`, with a record of every stage kept and a stop asked for between stages obeyed."""
-
-    run: Run
-    do: Do
-    stages: list[StageRecord] = field(default_factory=list)
-
-    def __call__(self, stage: str, part: str, work: Callable[[], Ref]) -> Ref:
-        """Run the stage and note it; raises Interrupted instead when a stop was asked for."""
-        if self.run.should_stop():
-            raise Interrupted(f"stopped before {stage}; run the same command again to go on")
-        ref = self.do(stage, part, work)
-        status = "reused" if ref.status == "reused" else "computed"
-        name = f"{stage} ({part})" if part else stage
-        self.stages.append(
-            StageRecord(
-                source=self.run.source,
-                stage=name,
-                key=ref.key,
-                status=status,
-                seconds=ref.seconds,
-                bytes=ref.bytes,
-            )
-        )
-        return ref
 
 
 def restyle_video(run: Run, do: Do = directly) -> VideoResult:
@@ -75,27 +40,32 @@ def restyle_video(run: Run, do: Do = directly) -> VideoResult:
 
     Raises `configs.errors.SteadyframeError`s; finished stages stay in the store whatever happens later.
     """
+    run = replace(run, purse=run.purse or Purse(run.job.budget))
     staged = Recorded(run, do)
     with local_copy(run.source) as path:
         probed = staged("probe", "", lambda: probe(run, path))
         facts = facts_of(run, probed)
         decoded = staged("decode", "", lambda: decode(run, probed, facts, path))
         index = index_of(run, decoded)
+        check_shots(run, index)
         shots = shots_of(run, facts, index, path, decoded)
-        main = render(run, staged, shots, "")
+        foreseen = foresee(run, facts, index)
+        main = render(run, staged, shots, "", foreseen)
         arms = {"result": [d.ref for d in main]}
         for arm in run.job.report.arms:
             armed = replace(run, job=arm_job(run.job, arm))
-            arms[arm] = [d.ref for d in render(armed, staged, shots, arm)]
-        encoded = staged("encode", "", lambda: encode(run, arms["result"], decoded, facts, index, path))
-        measured = staged("evaluate", "", lambda: evaluate(run, arms, shots))
-        uri = place_output(run, encoded)
-        total, computed = sum(d.total for d in main), sum(d.computed for d in main)
-        steps = WindowSteps(total=total, computed=computed, reused=max(0, total - computed))
-        told = Told(arms, shots, encoded, measured, list(staged.stages), steps)
-        page = staged("report", "", lambda: report(run, told))
+            arms[arm] = [d.ref for d in render(armed, staged, shots, arm, foreseen)]
+        with staged.paying(foreseen.of("encode", "evaluate", "report"), f"finishing {run.source}"):
+            encoded = staged("encode", "", lambda: encode(run, arms["result"], decoded, facts, index, path))
+            measured = staged("evaluate", "", lambda: evaluate(run, arms, shots))
+            uri = place_output(run, encoded)
+            total, computed = sum(d.total for d in main), sum(d.computed for d in main)
+            steps = WindowSteps(total=total, computed=computed, reused=max(0, total - computed))
+            told = Told(arms, shots, encoded, measured, list(staged.stages), steps)
+            page = staged("report", "", lambda: report(run, told))
     manifests = [run.store.resolve(ref) for ref in arms["result"]]
-    figures = metrics_of(run, measured)["figures"]
+    metrics = with_arms(metrics_of(run, measured)["figures"])
+    flagged = reasons(metrics, run.job.gate)
     output = VideoOutput(
         source=run.source,
         uri=uri,
@@ -107,7 +77,8 @@ def restyle_video(run: Run, do: Do = directly) -> VideoResult:
         audio=len(facts.audio),
         latents_digest=digest_over(manifests, "x"),
         rgb_digest=digest_over(manifests, "frames"),
-        metrics={**figures["result"], "arms": {k: v for k, v in figures.items() if k != "result"}},
+        metrics={**metrics, "review_reasons": list(flagged)},
+        review=bool(flagged),
         report=place_report(run, page, uri),
     )
     return VideoResult(
@@ -115,13 +86,24 @@ def restyle_video(run: Run, do: Do = directly) -> VideoResult:
     )
 
 
-def arm_job(job: RestyleJob, arm: str) -> RestyleJob:
-    """The same job as a control: without the deflicker (`control`), or with it after decoding only (`post`)."""
-    changes: dict[str, dict[str, Any]] = {
-        "control": {"enabled": False},
-        "post": {"enabled": True, "steps": (), "post": True},
-    }
-    return job.model_copy(update={"deflicker": job.deflicker.model_copy(update=changes[arm])})
+def check_shots(run: Run, index: ClipIndex) -> None:
+    """Refuse a job that speaks of shots this clip does not have. Errors: ConfigError."""
+    beyond = sorted((n for n in run.job.shots if int(n) > len(index.shots)), key=int)
+    if beyond:
+        has = "1 shot" if len(index.shots) == 1 else f"{len(index.shots)} shots"
+        raise ConfigError(
+            f"shots.{beyond[0]}: {run.source} has {has}, counted from 1 as the report shows them; "
+            f"take shots.{beyond[0]} out or name another"
+        )
+
+
+def foresee(run: Run, facts: ClipFacts, index: ClipIndex) -> Forecast:
+    """What is still to be done for this video, told to whoever watches."""
+    if run.engines.history is None:  # read once for all videos that these engines serve
+        run.engines.history = History.read(run.store)
+    found = forecast_video(run.job, facts, index, run.store, engines=run.engines, history=run.engines.history)
+    run.observe(Progress(run.source, "", message=in_words(found), table=tuple(rows(found))))
+    return found
 
 
 def shots_of(run: Run, facts: ClipFacts, index: ClipIndex, path: Path, decoded: Ref) -> list[Shot]:
@@ -134,25 +116,50 @@ def shots_of(run: Run, facts: ClipFacts, index: ClipIndex, path: Path, decoded: 
     ]
 
 
-def render(run: Run, staged: Do, shots: Sequence[Shot], arm: str) -> list[Denoised]:
-    """Denoise every shot; a shot that does not fit its device starts again on the next lower memory rung."""
+def render(
+    run: Run, staged: Recorded, shots: Sequence[Shot], arm: str, foreseen: Forecast = NOTHING_FORESEEN
+) -> list[Denoised]:
+    """Denoise every shot; a shot that does not fit its device starts again on the next lower memory rung.
+
+    The shots after it start there too. Raises `OutOfMemory` below the last rung, and `BudgetReached` before a shot
+    that the run's purse cannot pay.
+    """
     rendered = []
     for shot in shots:
-        part = " · ".join(x for x in (f"shot {shot.number + 1}" if len(shots) > 1 else "", arm) if x)
-        tried = run
-        while True:
-            try:
-                rendered.append(_render_shot(tried, staged, shot, part))
-                break
-            except OutOfMemory as full:
-                lower = lower_rung(tried.job)
-                if lower is None:
-                    raise
-                run.observe(
-                    Progress(run.source, "denoise", message=f"{full}; trying again with less memory", level="warning")
-                )
-                tried = replace(tried, job=lower)
+        job = run.job.of_shot(shot.number + 1)
+        part = part_of(shot, shots, arm)
+        cost = foreseen.of("condition", "invert", "correspond", "denoise", part=part)
+        what = f"{part} of {run.source}" if part else run.source
+        with staged.paying(cost, what) as should_stop:
+            rendered.append(_on_some_rung(replace(run, job=job, should_stop=should_stop), staged, shot, part))
     return rendered
+
+
+def _on_some_rung(run: Run, staged: Do, shot: Shot, part: str) -> Denoised:
+    """Denoise a shot on the highest rung that is not known to be too high."""
+    rungs, asked = run.engines.rungs, run.job
+    model = rungs.start(asked, shot.size)
+    while True:
+        try:
+            return _render_shot(replace(run, job=asked.model_copy(update={"model": model})), staged, shot, part)
+        except OutOfMemory as full:
+            device = run.engines.computes_on
+            lower = rungs.fell(asked, shot.size, model, device)
+            if lower is None:
+                height, width = shot.size
+                raise OutOfMemory(
+                    f"{run.source}: {part or 'a shot'} at {width}x{height} in windows of {shot.window_size} does not "
+                    f"fit {device} on any memory rung ({full}); lower working_size or window.size, or use dtype "
+                    f"float16 or a larger device"
+                ) from None
+            text = f"{full}; trying again with less memory ({rung_in_words(lower.model_dump())})"
+            run.observe(Progress(run.source, "denoise", message=text, level="warning", event="oom"))
+            model = lower
+
+
+def part_of(shot: Shot, shots: Sequence[Shot], arm: str) -> str:
+    """What stages call a shot of an arm: 'shot 2 · control'; '' for the only shot of the result."""
+    return " · ".join(x for x in (f"shot {shot.number + 1}" if len(shots) > 1 else "", arm) if x)
 
 
 def _render_shot(run: Run, staged: Do, shot: Shot, part: str) -> Denoised:
@@ -165,21 +172,8 @@ def _render_shot(run: Run, staged: Do, shot: Shot, part: str) -> Denoised:
     done: list[Denoised] = []
 
     def work() -> Ref:
-        done.append(denoise(run, shot, styled_prompt(run.job.prompt, run.job.style), inputs))
+        done.append(denoise(run, shot, inputs))
         return done[-1].ref
 
     staged("denoise", part, work)
     return done[-1]
-
-
-def needs_correspondence(job: RestyleJob) -> bool:
-    """Whether a job reads cached correspondence: where it deflickers, unless it searches for every match itself."""
-    return bool(deflicker_steps(job) or job.deflicker.filters_after) and job.deflicker.match != "fastblend"
-
-
-def lower_rung(job: RestyleJob) -> RestyleJob | None:
-    """The same job with the next memory saver of the VAE on (part of the numerics class); None below the last."""
-    for saver in ("vae_slicing", "vae_tiling"):
-        if not getattr(job.model, saver):
-            return job.model_copy(update={"model": job.model.model_copy(update={saver: True})})
-    return None

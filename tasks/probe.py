@@ -5,14 +5,22 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from configs.job import InputConfig
+from configs.redact import redact
 from tasks.ref import Ref
 from tasks.run import Run
 from tasks.stage import Computed, Writing, run_stage
-from tasks.store.keys import stage_key
+from tasks.store.keys import StageKey, stage_key
 from tasks.video.facts import ClipFacts
 from tasks.video.source import probe as probe_file
 
 VERSION = 1
+
+
+def probe_key(limits: InputConfig, file_digest: str) -> StageKey:
+    """Key of the facts of a file with this sha256."""
+    params = {"input": limits.model_dump(exclude={"damaged"})}
+    return stage_key("probe", VERSION, params, {}, [{"file": file_digest}], None)
 
 
 def probe(run: Run, path: Path) -> Ref:
@@ -21,8 +29,7 @@ def probe(run: Run, path: Path) -> Ref:
         probe_file(run.source, run.job.input, path)  # says what is wrong with it
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    limits = run.job.input.model_dump(exclude={"damaged"})
-    key = stage_key("probe", VERSION, {"input": limits}, {}, [{"file": digest}], None)
+    key = probe_key(run.job.input, digest)
 
     def compute(writing: Writing) -> Computed:
         facts = probe_file(run.source, run.job.input, path)
@@ -34,4 +41,4 @@ def probe(run: Run, path: Path) -> Ref:
 def facts_of(run: Run, ref: Ref) -> ClipFacts:
     """The facts a `probe` left, under the name this run knows the file by."""
     data = run.store.read_part(run.store.resolve(ref), "facts.json")
-    return ClipFacts.model_validate_json(data).model_copy(update={"uri": run.source})
+    return ClipFacts.model_validate_json(data).model_copy(update={"uri": redact(run.source)})

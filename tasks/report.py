@@ -6,16 +6,19 @@ pictures are inside it, and its own content policy forbids the rest.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
-import jinja2
 from pydantic import BaseModel, ConfigDict
 
 from configs.job import RestyleJob
+from configs.kept import Kept
+from configs.redact import redact_all
+from tasks.figures import with_arms
+from tasks.gate import checks, reasons
+from tasks.pages import data_uri, page
 from tasks.pair_facts import PairFacts
+from tasks.report_cards import cards
 from tasks.report_chart import Chart, chart
 from tasks.run import StageRecord, WindowSteps
 
@@ -35,7 +38,7 @@ class _Frozen(BaseModel):
 class SourceFacts(_Frozen):
     """The video that came in; `fps` frames per second on average, `seconds` its length."""
 
-    uri: str
+    uri: Kept
     width: int
     height: int
     frames: int
@@ -49,7 +52,7 @@ class SourceFacts(_Frozen):
 class OutputFacts(_Frozen):
     """The video that went out."""
 
-    uri: str
+    uri: Kept
     key: str
     width: int
     height: int
@@ -96,42 +99,27 @@ class ReportData(_Frozen):
     previews: dict[str, bytes] = {}
     preview_fps: float = 25.0
     numerics: dict[str, Any] = {}
-    review: bool = False
     notes: list[str] = []
 
 
-class _Figure(_Frozen):
-    """One of the four figures on its card: what it is, its value, the bar it is held against."""
-
-    name: str
-    about: str
-    value: float | None
-    unit: str = ""
-    digits: int = 3
-    bar: str
-    good: bool | None
-    beside: str = ""
-
-
 def render_report(data: ReportData) -> str:
-    """Return the HTML page."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters.update(size=_size, seconds=_seconds, number=_number)
-    text = (resources.files("tasks") / "report.html.j2").read_text(encoding="utf-8")
-    if data.correspondence is not None:
-        data = data.model_copy(update={"notes": [_matching(data.correspondence), *data.notes]})
-    longest = max((stage.seconds for stage in data.stages), default=0.0) or 1.0
-    return environment.from_string(text).render(
+    """Return the HTML page; what the quality gate of the job says of the figures stands at its top."""
+    gate, metrics = data.job.gate, with_arms(data.figures)
+    return page(
+        "report.html.j2",
         data=data,
         arms={name: label for name, label in ARMS.items() if name in data.figures or name in data.curves},
         arm_names=ARMS,
-        cards=_cards(data),
+        cards=cards(data.figures),
+        checks=list(checks(metrics, gate)),
+        reasons=reasons(metrics, gate),
         judged=any("style_accuracy" in row for row in data.figures.values()),
+        steady_style=any({"style_accuracy", "fidelity_psnr"} & row.keys() for row in data.figures.values()),
         chart=_chart(data),
-        longest=longest,
+        longest=max((stage.seconds for stage in data.stages), default=0.0) or 1.0,
         parameters=_parameters(data.job),
-        thumbnails=[_data_uri(shot.thumbnail, "image/jpeg") for shot in data.shots],
-        videos={name: _data_uri(clip, "video/mp4") for name, clip in data.previews.items() if clip},
+        thumbnails=[data_uri(shot.thumbnail, "image/jpeg") for shot in data.shots],
+        videos={name: data_uri(clip, "video/mp4") for name, clip in data.previews.items() if clip},
         script_data={
             "frames": data.source.frames,
             "fps": data.preview_fps,
@@ -147,74 +135,17 @@ def _chart(data: ReportData) -> Chart | None:
     return chart(ordered, data.window_starts, cuts) if ordered else None
 
 
-def _cards(data: ReportData) -> list[_Figure]:
-    """The four figures of architecture.md section 8, for the result, with the bars of the project."""
-    result, control = data.figures.get("result", {}), data.figures.get("control", {})
-    excess, steady, sharp = result.get("excess_flicker"), "source", result.get("sharpness_ratio")
-    if excess is None and result.get("excess_over_style") is not None:
-        # The style smooths: even the control flickers less than the source, so the source is no measure of steadiness.
-        excess, steady = result["excess_over_style"], "steady style"
-    psnr, control_psnr = result.get("fidelity_psnr"), control.get("fidelity_psnr")
-    seam = result.get("seam_ratio")
-    better = None if psnr is None or control_psnr is None else psnr >= control_psnr
-    return [
-        _Figure(
-            name="Excess flicker",
-            about=f"share left of the flicker the model adds to the {steady}",
-            value=excess,
-            bar="at most 0.5",
-            good=None if excess is None else excess <= 0.5,
-            beside=_beside("Pixel-MSE", result.get("pixel_mse"), data.figures.get("source", {}).get("pixel_mse")),
-        ),
-        _Figure(
-            name="Fidelity",
-            about="PSNR to the steady style filter",
-            value=psnr,
-            unit="dB",
-            digits=2,
-            bar="not below the control",
-            good=better,
-            beside="" if control_psnr is None else f"control {control_psnr:.2f} dB",
-        ),
-        _Figure(
-            name="Sharpness",
-            about="detail beside the control; flicker alone would reward blur",
-            value=sharp,
-            bar="at least 0.9",
-            good=None if sharp is None else sharp >= 0.9,
-        ),
-        _Figure(
-            name="Seam ratio",
-            about="flicker across window borders over flicker inside",
-            value=seam,
-            bar="at most 1.15",
-            good=None if seam is None else seam <= 1.15,
-        ),
-    ]
-
-
-def _beside(name: str, result: float | None, source: float | None) -> str:
-    return f"{name} {result:.1f}, source {source:.1f}" if result is not None and source is not None else ""
-
-
-def _matching(facts: PairFacts) -> str:
-    return (
-        f"Correspondence ({facts.method}): {facts.pairs} pairs of frames, {facts.computed} computed and "
-        f"{facts.pairs - facts.computed} reused, in {_seconds(facts.seconds)}; {_size(facts.bytes)} in the store, "
-        "shared by every job on this clip."
-    )
-
-
 def _parameters(job: RestyleJob) -> dict[str, list[tuple[str, str, bool]]]:
     """Every parameter by group: (name, value, differs from the default)."""
-    values, usual = job.model_dump(mode="json"), RestyleJob(style="-").model_dump(mode="json")
+    values, usual = redact_all(job.model_dump(mode="json")), RestyleJob(style="-").model_dump(mode="json")
     groups: dict[str, list[tuple[str, str, bool]]] = {"job": []}
     for name, value in values.items():
         if isinstance(value, dict):
-            groups[name] = [(key, _shown(item), item != usual[name][key]) for key, item in value.items()]
+            own = usual[name] or {}  # a group the default leaves out, or one of keys that are not known beforehand
+            groups[name] = [(key, _shown(item), key not in own or item != own[key]) for key, item in value.items()]
         else:
             groups["job"].append((name, _shown(value), value != usual[name]))
-    return groups
+    return {name: rows for name, rows in groups.items() if rows}
 
 
 def _shown(value: Any) -> str:
@@ -225,25 +156,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{key}={_shown(item)}" for key, item in value.items() if item is not None)
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}" if data else ""
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def _seconds(value: float) -> str:
-    if value < 60:
-        return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
-    return f"{int(value // 60)} min {value % 60:.0f} s"
-
-
-def _number(value: Any, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"

@@ -7,10 +7,13 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from configs.job import RestyleJob
 from configs.presets import styled_prompt
 from models.methods.restyle import deflicker_steps
 from tasks.denoise import digest_over
@@ -22,11 +25,13 @@ from tasks.rendered import rendered_frames
 from tasks.report import OutputFacts, ReportData, ShotFacts, SourceFacts, render_report
 from tasks.run import Run, StageRecord, WindowSteps
 from tasks.shot import Shot
+from tasks.shot_notes import numerics_run, shot_notes
 from tasks.stage import Computed, Writing, run_stage
-from tasks.store.keys import stage_key
+from tasks.store.keys import StageKey, stage_key
+from tasks.thumbnail import PART, jpeg
 from tasks.video.frames import FrameReader
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,25 @@ class Told:
     steps: WindowSteps
 
 
+def report_key(job: RestyleJob, encoded: Mapping[str, Any], measured: Mapping[str, Any]) -> StageKey:
+    """Key of the page, from its inputs."""
+    params = {
+        "max_megabytes": job.report.max_megabytes,
+        "commit_every": job.commit_every,
+        "gate": job.gate.model_dump(),
+    }
+    return stage_key("report", VERSION, params, {}, [encoded, measured], None)
+
+
 def report(run: Run, told: Told) -> Ref:
-    """One self-contained HTML page; found again, it still tells the times of the run that made it."""
-    params = {"max_megabytes": run.job.report.max_megabytes, "commit_every": run.job.commit_every}
-    key = stage_key("report", VERSION, params, {}, [told.encoded.as_input(), told.measured.as_input()], None)
+    """One self-contained HTML page and a thumbnail; found again, it still tells the times of the run that made it."""
+    key = report_key(run.job, told.encoded.as_input(), told.measured.as_input())
 
     def compute(writing: Writing) -> Computed:
-        return [writing.part("report.html", render_report(_gather(run, told)).encode())], {}
+        half = sum(shot.frames for shot in told.shots) // 2
+        middle = next(islice(rendered_frames(run.store, told.arms["result"]), half, None))
+        page = render_report(_gather(run, told))
+        return [writing.part("report.html", page.encode()), writing.part(PART, jpeg(middle))], {}
 
     return run_stage(run, key, compute)
 
@@ -105,7 +122,8 @@ def _gather(run: Run, told: Told) -> ReportData:
         ],
         previews=previews.clips,
         preview_fps=previews.fps,
-        numerics=model.numerics,
+        numerics=numerics_run(manifests),
+        notes=shot_notes(run.job, manifests),
     )
 
 

@@ -12,15 +12,21 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from configs.job import RestyleJob
+from configs.kept import Kept
+from configs.redact import redact
 
 if TYPE_CHECKING:
     from tasks.engine.pool import EnginePool
+    from tasks.purse import Purse
     from tasks.store import Store
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One sign of life: `done` of `total` units (windows or window-steps) of a stage, and a log line if any."""
+    """One sign of life: `done` of `total` units (windows or window-steps) of a stage, and a log line if any.
+
+    `table` is more about the line, for those who have room to show it.
+    """
 
     source: str
     stage: str
@@ -28,6 +34,12 @@ class Progress:
     total: int = 0
     message: str = ""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    table: tuple[dict[str, Any], ...] = ()
+    event: Literal["", "recovery", "oom"] = ""  # for those who count
+
+    def __post_init__(self) -> None:
+        for name in ("source", "message"):  # both end up in logs
+            object.__setattr__(self, name, redact(getattr(self, name)))
 
 
 def silent(progress: Progress) -> None:
@@ -39,7 +51,9 @@ class Run:
     """One video of a job on this machine's resources.
 
     `source` is the URI as given, `relative` its folder below a folder source (kept below `job.out`), `should_stop`
-    is asked at every commit and raises `Interrupted` when it answers yes.
+    is asked at every commit and raises `Interrupted` when it answers yes. `uses` are the keys of all artifacts the
+    video has found or made so far; leases tell them to others. `purse` is shared by all videos of a job;
+    without one the video has the job's budget to itself.
     """
 
     job: RestyleJob
@@ -49,6 +63,8 @@ class Run:
     relative: str = ""
     observe: Callable[[Progress], None] = silent
     should_stop: Callable[[], bool] = field(default=lambda: False)
+    uses: list[str] = field(default_factory=list)
+    purse: Purse | None = None
 
 
 class StageRecord(BaseModel):
@@ -56,7 +72,7 @@ class StageRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    source: str
+    source: Kept
     stage: str
     key: str
     status: Literal["computed", "reused"]
@@ -75,8 +91,8 @@ class WindowSteps(BaseModel):
 class VideoOutput(BaseModel):
     """One finished video as the JSON contract shows it (`outputs[]`)."""
 
-    source: str
-    uri: str
+    source: Kept
+    uri: Kept
     key: str
     frames: int
     width: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,12 @@ def contact_sheet(pictures: Sequence[Named], says: Mapping[str, str] | None = No
         notes.add_text(key, text)
     sheet.save(file, "PNG", pnginfo=notes)
     return file.getvalue()
+
+
+def read_sheet(path: Path) -> npt.NDArray[np.uint8]:
+    """The picture of a sheet, RGB [H,W,3]."""
+    with Image.open(path) as sheet:
+        return np.asarray(sheet.convert("RGB"), np.uint8)
 
 
 def _fitted(picture: Image.Image) -> Image.Image:

@@ -53,7 +53,7 @@ def run_stage(
     began = time.perf_counter()
     found = run.store.lookup(key)
     if found is None or not still_whole(found):
-        with Lease.acquire(run.store, key, wait=_waiting(run, key)) as lease:
+        with Lease.acquire(run.store, key, wait=_waiting(run, key), uses=run.uses) as lease:
             found = run.store.lookup(key)
             if found is not None and not still_whole(found):
                 run.store.forget(key)  # under the lease: nobody else is publishing it
@@ -62,7 +62,9 @@ def run_stage(
                 parts, meta = compute(Writing(run.store, key, lease))
                 seconds = time.perf_counter() - began
                 manifest = run.store.publish(key, list(parts), meta=dict(meta), seconds=seconds, lease=lease)
+                run.uses.append(key.key)
                 return run.store.ref(manifest, "computed", seconds)
+    run.uses.append(key.key)
     return run.store.ref(found, "reused", time.perf_counter() - began)
 
 

@@ -43,7 +43,7 @@ def recovering(run: Run, engine: Engine, stage: str, work: Callable[[], T], prog
             if left < 0:
                 raise WorkerLost(f"{lost}; gave up after {RECOVERIES} recoveries without progress") from lost
             text = f"{lost}; recovering from the last commit"
-            run.observe(Progress(run.source, stage, message=text, level="warning"))
+            run.observe(Progress(run.source, stage, message=text, level="warning", event="recovery"))
             engine.heal()
 
 

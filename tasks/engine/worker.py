@@ -17,6 +17,7 @@ from models.backbone import Backbone
 from models.sampling import Context, Program, State, Window
 from tasks.engine.protocol import Described
 from tasks.engine.records import LogLine, Records
+from tasks.engine.rehearsal import rehearse
 from tasks.engine.shard import Shard
 from tasks.programs import ShotSpec, SourceSpec, condition_windows, open_context, open_program, write_result
 from tasks.store import Store
@@ -27,6 +28,11 @@ from tasks.store.steps import PartRef, StepLog
 LOG = logging.getLogger("steadyframe.worker")
 
 
+def measured(backbone: Backbone) -> bool:
+    """Whether the device of a model has a memory that is worth trying out before the work."""
+    return backbone.device.type == "cuda"
+
+
 class Worker:
     """Methods are called one at a time by the lane that owns it."""
 
@@ -34,6 +40,7 @@ class Worker:
         self.store, self.backbone, self.records = store, backbone, records
         self._shards: dict[int, Shard] = {}
         self._spec: ShotSpec | None = None
+        self._rehearsed: set[str] = set()
 
     def describe(self) -> dict[str, Any]:
         """Where the model lives; also how a lane is asked whether it is alive."""
@@ -64,11 +71,24 @@ class Worker:
         with torch.inference_mode():
             program: Program = open_program(spec, self.backbone)
         context: Context = open_context(spec, windows, self.backbone, self.store)
+        self._rehearse(spec, program, context, windows)
         self._spec = spec
         self._shards = {s: Shard(program, context, windows, mine) for s, mine in shards.items()}
         LOG.info("%s: %d windows in %d shards placed", spec.key.stage, sum(map(len, shards.values())), len(shards))
         phases = tuple(program.phases(step) for step in range(program.num_steps + 1))
         return Described(program.num_steps, phases)
+
+    def _rehearse(self, spec: ShotSpec, program: Program, context: Context, windows: Sequence[Window]) -> None:
+        """On CUDA, try what a window takes before the first shot of a shape; main memory is no such hard limit."""
+        if not measured(self.backbone):
+            return
+        model, job = spec.job.model.model_dump_json(), spec.job
+        shape = f"{spec.program} {spec.size} {job.window.size} {job.guidance_scale != 1.0} {job.attention} {model}"
+        if shape not in self._rehearsed:
+            with torch.inference_mode():
+                rehearse(program, context, windows[0])
+            self._rehearsed.add(shape)
+            LOG.info("%s: a window of %d at %s fits", spec.key.stage, job.window.size, spec.size)
 
     def start(self, shard: int, step: int, parts: Mapping[int, PartRef] | None) -> int:
         """Set a shard to `step`, from committed parts or from the beginning."""

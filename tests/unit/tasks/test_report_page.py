@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from configs.job import RestyleJob
 from configs.overrides import build_job
 from tasks.pair_facts import PairFacts
 from tasks.report import OutputFacts, ReportData, ShotFacts, SourceFacts, render_report
@@ -167,6 +168,48 @@ def test_correspondence_has_a_line_of_its_own() -> None:
         "Correspondence (flow): 96 pairs of frames, 40 computed and 56 reused, in 1.50 s; 2.5 MB in the store" in page
     )
     assert "pairs of frames," not in render_report(data())
+
+
+def test_what_evaluate_measured_beside_the_four_is_shown() -> None:
+    result = {"pixel_mse": 2.0, "no_warp": 31.27, "sharpness_to_source": 0.4567, "sharpness_pulsing": 0.0321}
+    page = render_report(data(figures={"source": {"pixel_mse": 1.0, "no_warp": 30.0}, "result": result}))
+    assert re.search(r">2\.00</td>\n<td class=\"n\">31\.3</td>", page)
+    assert '<td class="n">0.457</td><td class="n">0.032</td>' in page
+
+
+def test_reasons_to_look_stand_at_the_top_and_in_the_gate() -> None:
+    good, bad = (
+        render_report(data()),
+        render_report(data(job=build_job("pocket", None, ["gate.max_seam_ratio=1.1"], {"style": "oil"}))),
+    )
+    assert "Worth a look" not in good
+    assert "limits had a figure, all kept" in good
+    said = "Seam ratio 1.200 is above 1.1 (gate.max_seam_ratio)"
+    assert bad.index("Worth a look.") < bad.index(said) < bad.index("How good it is")
+    assert len(re.findall(r"✗ look", bad)) == 1
+    off = render_report(data(job=build_job("pocket", None, ["gate.enabled=false"], {"style": "oil"})))
+    assert "<span>off</span>" in off
+
+
+def test_what_is_missing_is_said() -> None:
+    """An empty place without a word looks like a fault of the page."""
+    bare = render_report(
+        data(figures={}, curves={}, stages=[], shots=[], previews={}, window_starts=[], deflicker_steps=[])
+    )
+    for words in ("Nothing was measured", "No preview in this page", "No stage is recorded"):
+        assert words in bare
+        assert words not in render_report(data())
+    unknown = {"source": {"pixel_mse": 1.0}, "result": {"pixel_mse": 2.0}}
+    assert "need a style that is a known filter" in render_report(data(figures=unknown))
+    assert "need a style that is a known filter" not in render_report(data()), "it has a fidelity"
+    assert "No two frames of a shot could be compared" in render_report(data(curves={"result": [None, None]}))
+
+
+def test_groups_of_keys_not_known_beforehand_are_shown() -> None:
+    """Such as what is different in single shots."""
+    job = RestyleJob.model_validate({"style": "oil", "shots": {"2": {"style": "night"}}})
+    page = render_report(data(job=job))
+    assert re.search(r'class="changed"><dt>2</dt><dd>[^<]*style=night', page)
 
 
 def test_a_bare_result_makes_a_page() -> None:
