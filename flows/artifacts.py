@@ -127,8 +127,13 @@ def before_after(source: str, result: str) -> str | None:
     pair = np.concatenate(
         [_at_height(before, height), np.full((height, 4, 3), 255, np.uint8), _at_height(after, height)], 1
     )
+    return picture_uri(pair)
+
+
+def picture_uri(picture: Image) -> str | None:
+    """`data:` URI (JPEG, under 100 kB) of an RGB picture [H, W, 3]; None when it cannot be made that small."""
     for quality in (85, 70, 50, 30, 10):
-        done, jpeg = cv2.imencode(".jpg", pair[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+        done, jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         uri = "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode() if done else ""
         if done and len(uri) < IMAGE_BYTES:
             return uri

@@ -29,14 +29,17 @@ COMMANDS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "demo": ("flows.commands.jobs", "Render a short clip with sound, restyle it, say where things are."),
         "restyle": ("flows.commands.jobs", "Restyle videos by text and a named style, without flicker."),
+        "library": ("flows.commands.library", "Restyle what is new or changed in whole folders."),
         "deflicker": ("flows.commands.deflicker", "Steady a finished video, or fill in between keyframes."),
         "plan": ("flows.commands.plan", "Say what a job would do, and about how long; compute nothing."),
         "evaluate": ("flows.commands.evaluate", "Measure flicker, sharpness and fidelity of a video."),
         "styles": ("flows.commands.styles", "List the named styles, or preview them all on a frame of a clip."),
         "presets": ("flows.commands.listings", "List the presets: where the settings of a job start from."),
         "runs": ("flows.commands.listings", "List the jobs of the store, newest first."),
+        "replay": ("flows.commands.replay", "Try the dead videos again, with exactly the inputs they died with."),
         "explain": ("flows.commands.listings", "Say why stages of a result were computed or reused."),
-        "verify": ("flows.commands.listings", "Read every artifact of the store again and check its digest."),
+        "verify": ("flows.commands.maintenance", "Read artifacts and outputs again and check their digests."),
+        "clean": ("flows.commands.maintenance", "Say what of the store could go; with --yes remove it."),
         "doctor": ("flows.commands.machine", "Check this machine: versions, devices, disk, store, server."),
         "serve": ("flows.commands.machine", "Run server, UI, deployments and worker until stopped."),
     }

@@ -1,26 +1,30 @@
-"""The flow that deployments run: a filled-in form becomes a job, and every source of it a sub-run.
+"""The deployed flow `restyle`: a filled-in form becomes a job, and every source of it a sub-run.
 
-Used by `steadyframe serve` and by `infra/prefect.yaml`. Store, workers and device come from the STEADYFRAME_*
-variables of the process that runs it. Computes nothing itself.
+Used by `steadyframe serve` and by `infra/prefect.yaml`. What it shares with the other deployed flows is
+`flows.deployed`. Computes nothing itself.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from prefect import flow, get_run_logger
-from prefect.artifacts import create_table_artifact
+from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Completed, Failed
 
-from configs.errors import SteadyframeError
 from configs.form import RestyleForm
-from flows import records
-from flows.api import Tally, resources, run_sources
+from configs.job import RestyleJob
+from configs.settings import load_settings
+from flows.api import Tally, run_sources
+from flows.approval import approved
+from flows.deployed import landing, reveal, run_deployed
 from flows.progress import short_name
-from flows.result import JobResult
-from flows.sources import expand
+from flows.roots import check_within, expand_within
 from tasks.run import silent
+
+if TYPE_CHECKING:
+    from tasks.engine.pool import EnginePool
+    from tasks.store import Store
 
 
 def title() -> str:
@@ -41,36 +45,31 @@ def restyle(job: RestyleForm = RestyleForm()) -> State[Any]:  # noqa: B008  (fro
     Args:
         job: what to do; 0 and 'preset' leave a value to the preset
     """
-    job_id, tally = records.new_job_id(), Tally()
-    try:
+    roots = load_settings().roots
+
+    def make() -> RestyleJob:
         strict = job.to_job()
-        sources = expand(strict.sources)
-        with resources(None, None, None) as (store, engines):
-            records.write_job(store, job_id, strict)
+        strict = strict.model_copy(
+            update={"out": landing(strict.out), "sources": tuple(reveal(text) for text in strict.sources)}
+        )
+        for key, text in _places(strict):
+            check_within(key, text, roots)
+        return strict
+
+    def work(strict: RestyleJob, store: Store, engines: EnginePool, tally: Tally) -> None:
+        sources = expand_within(strict.sources, roots)
+        if not strict.preview or approved(strict, sources, store, engines, silent, tally):
             run_sources(strict, sources, store, engines, silent, tally, stoppable=False)
-            result = tally.result(job_id, strict)
-            records.write_result(store, result)
-    except SteadyframeError as error:
-        return Failed(message=f"{type(error).__name__}: {error}")
-    create_table_artifact(rows(result), key="job", description=f"Job {job_id}: {result.status}")
-    get_run_logger().info("job %s: %s", job_id, result.status)
-    return final_state(result)
+
+    return run_deployed(make, work)
 
 
-def rows(result: JobResult) -> list[dict[str, Any]]:
-    """One row per source: where its result is, or why there is none."""
-    done = [{"source": o.source, "result": o.uri, "error": ""} for o in result.outputs]
-    return done + [{"source": e.source, "result": "", "error": f"{e.class_name}: {e.message}"} for e in result.errors]
-
-
-def final_state(result: JobResult) -> State[Any]:
-    """The state of the run as the run list shows it."""
-    failed = len(result.errors)
-    if result.status == "interrupted":
-        return Cancelled(name="Interrupted", message="stopped; a retry of this run resumes")
-    if result.status == "failed":
-        first = rows(result)[0]["error"] if failed else "no source"
-        return Failed(message=first if failed == 1 else f"all {failed} videos failed; first: {first}")
-    if failed:
-        return Completed(name=f"Completed, {failed} failed")
-    return Completed(name="Reused") if result.status == "reused" else Completed()
+def _places(job: RestyleJob) -> Iterator[tuple[str, str]]:
+    """(job key, path) of everything that the job names beside its sources."""
+    yield "out", job.out
+    yield from (("reference", job.reference),) if job.reference else ()
+    yield from (("depth", job.depth),) if job.depth else ()
+    yield from (("model.controls", control.path) for control in job.model.controls if control.path)
+    models = (job.model.path, *job.model.loras, *(control.model for control in job.model.controls))
+    # what does not look like a path is a folder of the model, a name of ours, or a hub id
+    yield from (("model.path", path) for path in models if path.startswith(("/", "~", ".")) or "\\" in path)

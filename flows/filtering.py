@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from configs.deflicker_job import DeflickerJob
 from configs.errors import ConfigError
+from flows.dead import write_dead
 from flows.demo import demo_clip
 from flows.sources import DEMO, expand
 from tasks.run import Progress, Run, VideoResult
@@ -26,17 +27,24 @@ def run_filter(
     stoppable: bool,
 ) -> None:
     """Run the one video of a deflicker job as a flow run and note in `tally` what became of it."""
-    from flows.video import deflicker_one
-
     named = job.source or job.guide
 
-    def work() -> VideoResult:
-        source, guide = (_one_video(text) for text in (named, job.guide))
-        found = job.model_copy(update={"source": source if job.source else None, "guide": guide})
-        run = Run(found.for_stages(), source, store, engines, "", observe)
-        return deflicker_one(found, run, stoppable=stoppable)
+    def dead(error: Exception) -> None:
+        write_dead(store, job_id=tally.job_id, job=job, source=named, relative="", error=error, attempt=1)
 
-    tally.attempt(named, work)
+    tally.attempt(named, lambda: filter_one(job, store, engines, observe, stoppable), dead)
+
+
+def filter_one(
+    job: DeflickerJob, store: Store, engines: EnginePool, observe: Callable[[Progress], None], stoppable: bool
+) -> VideoResult:
+    """Run the one video of a deflicker job as a flow run; raises what the pipeline raised."""
+    from flows.video import deflicker_one
+
+    source, guide = (_one_video(text) for text in (job.source or job.guide, job.guide))
+    found = job.model_copy(update={"source": source if job.source else None, "guide": guide})
+    run = Run(found.for_stages(), source, store, engines, "", observe)
+    return deflicker_one(found, run, stoppable=stoppable)
 
 
 def _one_video(text: str) -> str:

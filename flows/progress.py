@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from configs.names import slug
+from configs.redact import redact
 from tasks.run import Progress
 
 # How much of a video's time a stage usually takes, in percent: it shapes the bar, never the seconds left.
@@ -157,6 +158,8 @@ class Watch:
         while self._lines:
             line = self._lines.popleft()
             logger.log(LEVELS[line.level], "%s%s", f"{line.stage}: " if line.stage else "", line.message)
+            if line.table:
+                self._show(line)
         now = time.monotonic()
         with self._lock:
             changed, self._changed = self._changed, False
@@ -173,6 +176,14 @@ class Watch:
         else:
             update_progress_artifact(self._artifact, percent, description=text)
 
+    def _show(self, line: Progress) -> None:
+        """Post the table behind a line (a forecast) on the run's page."""
+        from prefect.artifacts import create_table_artifact
+
+        what = line.message.split(":", 1)[0]
+        key = f"{slug(what)}-{slug(short_name(self.source))}"
+        create_table_artifact(list(line.table), key=key, description=line.message)
+
     def _ask(self) -> None:
         from prefect.client.orchestration import get_client
         from prefect.context import FlowRunContext
@@ -187,8 +198,9 @@ class Watch:
 
 
 def short_name(source: str) -> str:
-    """Last part of a path or URL, which is how people know a video."""
-    return source.rstrip("/").rsplit("/", 1)[-1]
+    """Last part of a path or URL, which is how people know a video; without a URL's query."""
+    told = redact(source)
+    return (told.split("?", 1)[0] if "://" in told else told).rstrip("/").rsplit("/", 1)[-1]
 
 
 def _duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from flows.result import JobResult
+from flows.telemetry import telemetry
 from tasks.store import Store
 
 
@@ -28,7 +29,13 @@ def write_job(store: Store, job_id: str, job: BaseModel) -> None:
 
 def write_result(store: Store, result: JobResult) -> None:
     """Keep what came of it, exactly as `--json` prints it."""
+    telemetry().job(result.status)
     store.write_record(f"jobs/{result.job}/result.json", result.to_dict())
+
+
+def write_took(store: Store, job_id: str, seconds: float) -> None:
+    """Keep how long the whole of it took, start-up and hand-over included: what forecasts learn from."""
+    store.write_record(f"jobs/{job_id}/took.json", {"seconds": seconds})
 
 
 def jobs(store: Store) -> Iterator[tuple[str, dict[str, Any] | None, dict[str, Any] | None]]:

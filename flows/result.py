@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from configs import errors as tree
 from configs.errors import ConfigError, Interrupted, SteadyframeError, VideoError
+from configs.kept import Kept
 from tasks.run import StageRecord, VideoOutput, WindowSteps
 
 Status = Literal["completed", "reused", "partial", "failed", "interrupted"]
@@ -24,9 +25,9 @@ class ErrorEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-    source: str = ""
+    source: Kept = ""
     class_name: str = Field(alias="class")
-    message: str
+    message: Kept
 
     @classmethod
     def of(cls, error: BaseException, source: str = "") -> ErrorEntry:
@@ -44,8 +45,20 @@ class ErrorEntry(BaseModel):
         return found if isinstance(found, type) and issubclass(found, SteadyframeError) else Exception
 
 
+class PreviewSheet(BaseModel):
+    """A contact sheet of a few frames of one video: a PNG file; `key` is another when the sheet would be."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: Kept
+    sheet: Kept
+    key: str
+    frames: int
+    steps: int
+
+
 class JobResult(BaseModel):
-    """The JSON contract."""
+    """The JSON contract; `previews` is only there for a job with `preview`, which ends with them."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -57,6 +70,7 @@ class JobResult(BaseModel):
     window_steps: WindowSteps = WindowSteps()
     deflicker_steps: list[int] = []
     errors: list[ErrorEntry] = []
+    previews: list[PreviewSheet] = []
 
     @classmethod
     def failure(cls, method: str, error: BaseException, source: str = "", job: str = "") -> JobResult:
@@ -90,7 +104,8 @@ class JobResult(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, with the contract's key names (`class`); a figure that is not finite is null."""
-        plain: dict[str, Any] = finite(self.model_dump(mode="json", by_alias=True))
+        left_out = None if self.previews else {"previews"}
+        plain: dict[str, Any] = finite(self.model_dump(mode="json", by_alias=True, exclude=left_out))
         return plain
 
     def to_json(self) -> str:

@@ -12,7 +12,8 @@ import logging
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -23,9 +24,19 @@ from flows.signals import interrupt_on_sigterm
 STOP_SECONDS = 20.0  # a run that is told to stop closes its engines first
 
 if TYPE_CHECKING:
+    from prefect.flows import Flow
     from prefect.runner import Runner
 
 log = logging.getLogger("steadyframe")
+
+
+DEPLOYED = ("flows.deploy.restyle", "flows.deploy_deflicker.deflicker", "flows.deploy_library.library")
+"""Entry points of all flows with a run form; `infra/prefect.yaml` names the same."""
+
+
+def deployed_flows() -> list[Flow[..., Any]]:
+    """The flows of `DEPLOYED`, imported."""
+    return [getattr(import_module(module), name) for module, _, name in (x.rpartition(".") for x in DEPLOYED)]
 
 
 def serve(announce: Callable[[str], None], limit: int = 1) -> None:
@@ -47,21 +58,20 @@ def serve(announce: Callable[[str], None], limit: int = 1) -> None:
 
 
 async def _work(url: str, announce: Callable[[str], None], limit: int) -> None:
-    """Register the deployment and pick up its runs for ever."""
+    """Register the deployments and pick up their runs for ever."""
     from prefect.runner import Runner
     from prefect.types.entrypoint import EntrypointType
 
-    from flows.deploy import restyle
-
-    # Module path: the runs import the installed package, wherever `serve` was typed.
-    deployment = await restyle.ato_deployment(
-        "default", entrypoint_type=EntrypointType.MODULE_PATH, tags=["steadyframe"]
-    )
-    runner = Runner(name="steadyframe", limit=limit, query_seconds=2)
-    deployment_id = await runner.aadd_deployment(deployment)
     page = url.removesuffix("/api")
     announce(f"UI:       {page}")
-    announce(f"Run form: {page}/v2/deployments/deployment/{deployment_id}/run")
+    runner = Runner(name="steadyframe", limit=limit, query_seconds=2)
+    for flow in deployed_flows():
+        # Module path: the runs import the installed package, wherever `serve` was typed.
+        deployment = await flow.ato_deployment(
+            "default", entrypoint_type=EntrypointType.MODULE_PATH, tags=["steadyframe"]
+        )
+        deployment_id = await runner.aadd_deployment(deployment)
+        announce(f"Run form: {page}/v2/deployments/deployment/{deployment_id}/run ({flow.name})")
     announce("Ctrl-C stops everything")
     await _until_stopped(runner)
 

@@ -1,15 +1,18 @@
 """What the sources of a job name: files, folders, globs, URLs and `demo` become single videos.
 
 Looks at names only (opening a video is the probe's business); a source that is not there is an entry with an
-error, so that the others go on.
+error, so that the others go on. `stamp_of` says whether a file is still the one that was seen before.
 """
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from configs.errors import UnreadableVideo
@@ -18,6 +21,7 @@ DEMO = "demo"
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .m2ts .mts .ts .wmv .flv .ogv .3gp .mxf .y4m".split()
 )
+_MARKS = ("ETag", "etag", "version_id", "generation", "md5Hash", "content_md5", "checksum")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,52 @@ class Source:
     uri: str
     relative: str = ""
     error: UnreadableVideo | None = None
+
+    @property
+    def name(self) -> str:
+        """Last part of its address, without a query."""
+        return (self.uri.split("?", 1)[0] if is_url(self.uri) else self.uri).rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def below(self) -> str:
+        """Its path below the source it was found in, '/'-joined."""
+        return f"{self.relative}/{self.name}" if self.relative else self.name
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a file looks like from outside: bytes, and a mark that changes with its content ('' when there is none).
+
+    `changed` is when it last changed, in seconds since 1970, where the mark is a time: one that changed just now may
+    change again without its mark showing it.
+    """
+
+    bytes: int
+    mark: str
+    changed: float = 0.0
+
+
+def stamp_of(uri: str) -> Stamp | None:
+    """The stamp of a file or object; None when it cannot be had. Reads nothing of its content."""
+    try:
+        if not is_url(uri) or uri.startswith("file://"):
+            seen = os.stat(uri.removeprefix("file://"))
+            # ctime too: programs set the mtime as they like, never the ctime
+            mark = f"{seen.st_dev}:{seen.st_ino}:{seen.st_mtime_ns}:{seen.st_ctime_ns}"
+            return Stamp(seen.st_size, mark, max(seen.st_mtime, seen.st_ctime))
+        import fsspec
+
+        fs, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
+        return _stamp_of_object(fs.info(path))
+    except (OSError, ValueError, ImportError, RuntimeError):
+        return None
+
+
+def _stamp_of_object(info: Mapping[str, Any]) -> Stamp:
+    found = next((f"{name}:{info[name]}" for name in _MARKS if info.get(name)), "")
+    modified = info.get("LastModified") or info.get("last_modified")
+    changed = modified.timestamp() if isinstance(modified, datetime) else 0.0
+    return Stamp(int(info.get("size") or 0), found, changed)
 
 
 def expand(sources: Iterable[str]) -> list[Source]:
@@ -38,18 +88,18 @@ def expand(sources: Iterable[str]) -> list[Source]:
     return list(seen.values())
 
 
+def is_url(text: str) -> bool:
+    """Whether the text is an address and not a path (one letter before the colon is a Windows drive)."""
+    return "://" in text and len(text.split(":", 1)[0]) > 1
+
+
 def _expand_one(text: str) -> Iterator[Source]:
     if text == DEMO:
         yield Source(DEMO)
-    elif _is_url(text):
+    elif is_url(text):
         yield from _expand_url(text)
     else:
         yield from _expand_path(text)
-
-
-def _is_url(text: str) -> bool:
-    # one letter before the colon is a Windows drive
-    return "://" in text and len(text.split(":", 1)[0]) > 1
 
 
 def _expand_path(text: str) -> Iterator[Source]:
@@ -79,8 +129,11 @@ def _expand_url(text: str) -> Iterator[Source]:
     if urlsplit(text).scheme == "file":
         yield from _expand_path(urlsplit(text).path)
         return
+    if urlsplit(text).scheme in ("http", "https") and _names_a_video(text):
+        yield Source(text)  # to ask whether it is a folder would fetch all of it, and `?` of a query is no pattern
+        return
     try:
-        fs, path = fsspec.core.url_to_fs(text)
+        fs, path = fsspec.core.url_to_fs(text, use_listings_cache=False)
     except (ImportError, ValueError, OSError) as error:
         yield _bad(text, f"the address cannot be used ({error})")
         return
@@ -101,6 +154,11 @@ def _expand_url(text: str) -> Iterator[Source]:
         yield Source(fs.unstrip_protocol(name), folder)
     if not videos:
         yield _bad(text, "no video file is there")
+
+
+def _names_a_video(url: str) -> bool:
+    split = urlsplit(url)
+    return not glob.has_magic(split.path) and (bool(split.query) or Path(split.path).suffix.lower() in VIDEO_SUFFIXES)
 
 
 def _bad(text: str, reason: str) -> Source:

@@ -6,30 +6,37 @@ to try a stage again after a passing fault of the storage. What resumes is the s
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import Flow, Task, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import FlowRunCreate
+from prefect.client.schemas.objects import FlowRun, State, TaskRun
+from prefect.context import FlowRunContext, SyncClientContext
 from prefect.exceptions import TerminationSignal
-from prefect.states import Cancelled, Completed, Failed
+from prefect.flow_engine import run_flow_sync
+from prefect.states import Cancelled, Completed, Failed, Pending, to_state_create
 
 from configs.deflicker_job import DeflickerJob
-from configs.errors import Interrupted, SteadyframeError
+from configs.errors import BudgetReached, Interrupted, SteadyframeError
+from configs.redact import clean, redact
 from flows import artifacts
+from flows.logs import redact_logs
 from flows.progress import Watch, short_name
+from flows.telemetry import telemetry
 from tasks import pipeline
+from tasks.failure import classify
 from tasks.ref import Ref
 from tasks.run import Run, VideoResult
 
 # of every flow: results are the store's business, parameters are checked already, printing is ours
 _PLAIN: dict[str, Any] = {"persist_result": False, "validate_parameters": False, "log_prints": False}
 RETRY_DELAYS = [1.0, 5.0, 15.0]
-_PASSING = {errno.EIO, errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR}
 
 
 @dataclass
@@ -40,12 +47,30 @@ class _Kept:
     error: BaseException | None = None
 
 
-def restyle_one(run: Run, stoppable: bool = False) -> VideoResult:
+@dataclass(frozen=True)
+class Belongs:
+    """Which attempt of which library run a video's flow run belongs to, and its number there.
+
+    All three are in the idempotency key: Prefect answers a repeated key with the old, terminal run.
+    """
+
+    job_id: str
+    attempt: int
+    number: int
+
+    @property
+    def key(self) -> str:
+        """The idempotency key."""
+        return f"{self.job_id}/{self.attempt}/{self.number}"
+
+
+def restyle_one(run: Run, stoppable: bool = False, belongs: Belongs | None = None) -> VideoResult:
     """Restyle the video of `run` in a flow run of its own and return what the pipeline returned.
 
     Raises what the pipeline raised (`SteadyframeError`, `Interrupted`, or a fault of ours), after the flow
     run shows it. `stoppable`: Ctrl-C or SIGTERM end the flow run as Cancelled and raise `Interrupted`;
-    otherwise (under a Prefect worker, which has its own protocol for that) they pass through.
+    otherwise (under a Prefect worker, which has its own protocol for that) they pass through. With `belongs` it may be
+    called from several threads at once, each in a copy of the context of the library's own flow run.
     """
     kept = _Kept()
 
@@ -55,8 +80,56 @@ def restyle_one(run: Run, stoppable: bool = False) -> VideoResult:
         return _watched(run, kept, stoppable, pipeline.restyle_video)
 
     job = run.job
-    restyle_video(run.source, job.style, job.prompt, job.num_inference_steps, job.seed, return_state=True)
+    given = {
+        "source": redact(run.source),
+        "style": job.style,
+        "prompt": job.prompt,
+        "steps": job.num_inference_steps,
+        "seed": job.seed,
+    }
+    if belongs is None:
+        restyle_video(**given, return_state=True)
+    else:
+        with own_client():
+            run_flow_sync(restyle_video, create_run(restyle_video, given, belongs), given, return_type="state")
     return _outcome(run, kept)
+
+
+@contextmanager
+def own_client() -> Iterator[None]:
+    """Talk to the server by a client of this thread's own: one that threads share may be closed under one of them.
+
+    It counts its users without a lock.
+    """
+    token = SyncClientContext.__var__.set(None)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        SyncClientContext.__var__.reset(token)
+
+
+def create_run(restyle_video: Flow[Any, Any], given: dict[str, Any], belongs: Belongs) -> FlowRun:
+    """The flow run of a library's video, below the library's own where there is one.
+
+    Prefect would make it by itself, but counts the sub-runs of a flow in the order in which they begin: with threads
+    that order changes from try to try, and a second try would be handed the old run of another video.
+    """
+    above = FlowRunContext.get()
+    with get_client(sync_client=True) as client:
+        parent = None
+        if above is not None and above.flow_run is not None:
+            placeholder = Task(name=restyle_video.name, fn=restyle_video.fn)
+            parent = client.create_task_run(placeholder, above.flow_run.id, dynamic_key=belongs.key).id
+        asked = FlowRunCreate(
+            flow_id=client.create_flow(restyle_video),
+            parameters=given,
+            tags=["library", belongs.job_id],
+            parent_task_run_id=parent,
+            idempotency_key=belongs.key,
+            state=to_state_create(Pending()),
+        )
+        answer = client.request("POST", "/flow_runs/", json=asked.model_dump(mode="json", exclude_unset=True))
+        return FlowRun.model_validate(answer.json())
 
 
 def deflicker_one(job: DeflickerJob, run: Run, stoppable: bool = False) -> VideoResult:
@@ -70,7 +143,7 @@ def deflicker_one(job: DeflickerJob, run: Run, stoppable: bool = False) -> Video
         """Deflicker one video."""
         return _watched(run, kept, stoppable, partial(filter_pipeline.deflicker_video, job))
 
-    deflicker_video(run.source, job.guide, len(job.keyframes), job.deflicker.window, return_state=True)
+    deflicker_video(redact(run.source), redact(job.guide), len(job.keyframes), job.deflicker.window, return_state=True)
     return _outcome(run, kept)
 
 
@@ -93,6 +166,7 @@ def title(run: Run) -> str:
 def _watched(run: Run, kept: _Kept, stoppable: bool, whole: Callable[..., VideoResult]) -> State[Any]:
     """Body of the flow: the pipeline with progress, and every end as a state with our own message."""
     logger = get_run_logger()
+    redact_logs()
     with Watch(run.source, run.observe) as watch:
 
         def should_stop() -> bool:
@@ -103,11 +177,14 @@ def _watched(run: Run, kept: _Kept, stoppable: bool, whole: Callable[..., VideoR
             return in_task(stage, part, work)
 
         try:
-            kept.value = whole(replace(run, observe=watch, should_stop=should_stop), do=do)
+            kept.value = telemetry().measured(whole)(replace(run, observe=watch, should_stop=should_stop), do=do)
             watch.finish()
         except (Interrupted, KeyboardInterrupt, TerminationSignal) as error:
             if not isinstance(error, Interrupted) and not stoppable:
                 raise
+            if isinstance(error, BudgetReached):
+                kept.error = error
+                return Cancelled(name="Over budget", message=str(error))
             kept.error = Interrupted(f"{run.source}: stopped; committed work stays, the same command resumes")
             return Cancelled(name="Interrupted", message=str(kept.error))
         except SteadyframeError as error:
@@ -116,7 +193,7 @@ def _watched(run: Run, kept: _Kept, stoppable: bool, whole: Callable[..., VideoR
         except Exception as error:  # a fault of ours: keep the trace in the run, go on with other videos
             kept.error = error
             logger.exception("unexpected error")
-            return Failed(message=f"{type(error).__name__}: {error}")
+            return Failed(message=f"{type(error).__name__}: {redact(str(error))}")
     try:
         artifacts.publish(kept.value)
     except Exception as error:
@@ -153,7 +230,9 @@ def in_task(stage: str, part: str, work: Callable[[], Ref]) -> Ref:
             ref = work()
         except BaseException as error:
             kept.error = error
-            raise
+            if (told := clean(error)) is error:
+                raise  # with its cause, by which it is classified
+            raise told from None  # Prefect stores the message
         kept.value = ref
         get_run_logger().info("%s: %s, %.2f s, %s bytes, key %s", name, ref.status, ref.seconds, ref.bytes, ref.key[:8])
         return Completed(name="Reused") if ref.status == "reused" else Completed()
@@ -167,11 +246,5 @@ def in_task(stage: str, part: str, work: Callable[[], Ref]) -> Ref:
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether doing the same again soon may work: time-outs, lost connections, an I/O error; never our own
-    errors.
-    """
-    if isinstance(error, SteadyframeError):
-        return isinstance(error.__cause__, OSError) and is_passing(error.__cause__)
-    if isinstance(error, (TimeoutError, ConnectionError)):
-        return True
-    return isinstance(error, OSError) and error.errno in _PASSING
+    """Whether doing the same again soon may work (`tasks.failure`)."""
+    return classify(error) == "transient"

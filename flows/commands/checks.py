@@ -1,67 +1,104 @@
-"""The checks of `steadyframe doctor`: each looks at one thing and says what it found and what to do."""
+"""The checks of `steadyframe doctor`: each looks at one thing and says what it found and what to do.
+
+This file looks at the machine: versions, devices, codecs, ports, disk. Store, server and cluster are
+`flows.commands.checks_services`.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
 import socket
-import sys
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
-from configs.errors import SteadyframeError
+from configs.settings import Settings
+
+State = Literal["ok", "note", "bad"]
 
 _PACKAGES = ("steadyframe", "torch", "diffusers", "transformers", "prefect", "ray", "av", "pyarrow", "numba")
-_CODECS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1")
-_LITTLE_SPACE = 2 * 10**9
+_ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1")
+_DECODERS = ("h264", "hevc", "av1", "vp9", "prores", "mpeg4")
+LITTLE_SPACE, NO_SPACE = 2 * 10**9, 2 * 10**8
+_LITTLE_SHARED = 2**30
+# what is known to break, beside the plain bounds of pyproject (docs/adr/0002)
+_WHY: Mapping[str, str] = MappingProxyType(
+    {
+        "fastapi": "Prefect 3.8 dies at import with FastAPI 0.155",
+        "sqlalchemy": "with SQLAlchemy 2.1 the scheduler of Prefect 3.8 never creates a cron run",
+        "torch": "results are reproducible within one version only",
+    }
+)
 
 
 @dataclass(frozen=True)
 class Check:
-    """`ok`; `note`: works, worth knowing; `bad`: a job could not run."""
+    """`ok`; `note`: works, worth knowing; `bad`: a job could not run. `fix` says what to do unless it is ok."""
 
     name: str
-    state: Literal["ok", "note", "bad"]
+    state: State
     found: str
+    fix: str = ""
 
 
 def run_checks(store: str) -> list[Check]:
-    """Run all checks; one that breaks is itself a finding."""
-    groups: tuple[Callable[[], Iterator[Check]], ...] = (
-        _versions,
-        _devices,
-        _codecs,
-        _ports,
-        _server,
-        lambda: _store(store),
+    """Run all checks; one that breaks is itself a finding. Errors: ConfigError for a bad STEADYFRAME_* variable."""
+    from configs.settings import load_settings
+    from flows.commands.checks_services import check_ray, check_server, check_store
+
+    settings = load_settings()
+    groups: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
+        ("versions", versions),
+        ("devices", devices),
+        ("ffmpeg in av", codecs),
+        ("ports", lambda: ports(settings)),
+        ("disk", lambda: disk(store, settings)),
+        ("store", lambda: check_store(store)),
+        ("prefect server", lambda: check_server(settings)),
+        ("ray", lambda: check_ray(settings)),
     )
     found: list[Check] = []
-    for group in groups:
+    for name, group in groups:
         try:
             found.extend(group())
         except Exception as error:  # a doctor who faints has still found something
-            name = getattr(group, "__name__", "store").strip("_<>")
-            found.append(Check(name, "bad", f"{type(error).__name__}: {error}"))
+            found.append(Check(name, "bad", f"{type(error).__name__}: {error}", "this check itself failed: report it"))
     return found
 
 
-def _versions() -> Iterator[Check]:
+def versions() -> Iterator[Check]:
+    """Packages that are there, and those outside the bounds that steadyframe was tested with."""
+    from packaging.requirements import Requirement
+
     yield Check("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     for package in _PACKAGES:
         try:
             yield Check(package, "ok", metadata.version(package))
         except metadata.PackageNotFoundError:
-            yield Check(package, "bad", "is not installed; pip install -c constraints.txt steadyframe")
+            yield Check(package, "bad", "is not installed", "pip install -c constraints.txt steadyframe")
+    for text in metadata.requires("steadyframe") or ():
+        needed = Requirement(text)
+        if needed.marker is not None and not needed.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            there = metadata.version(needed.name)
+        except metadata.PackageNotFoundError:
+            there = ""
+        if there and needed.specifier.contains(there, prereleases=True):
+            continue
+        why = f": {_WHY[needed.name]}" if needed.name in _WHY else ""
+        found = f"{there or 'missing'}, {needed.specifier or 'any'} is needed{why}"
+        yield Check(needed.name, "bad", found, f"pip install -c constraints.txt '{needed.name}{needed.specifier}'")
 
 
-def _devices() -> Iterator[Check]:
+def devices() -> Iterator[Check]:
+    """Cores, GPUs, and the shared memory that Ray passes tensors through."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -72,59 +109,77 @@ def _devices() -> Iterator[Check]:
             yield Check(f"cuda:{index}", "ok", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
     else:
         built = f"torch is built for CUDA {torch.version.cuda}, no GPU seen" if torch.version.cuda else "a CPU build"
-        yield Check("cuda", "note", f"not available ({built}); pocket runs on the CPU")
+        fix = "nothing to do for pocket, which runs on the CPU; for a GPU see README, CPU or CUDA"
+        yield Check("cuda", "note", f"not available ({built})", fix)
+    shared = Path("/dev/shm")
+    if shared.is_dir():
+        size = shutil.disk_usage(shared).total
+        small = size < _LITTLE_SHARED
+        fix = "start the container with --shm-size=2g, else Ray passes tensors through files" if small else ""
+        yield Check("shared memory", "note" if small else "ok", f"{size / 2**30:.1f} GiB in /dev/shm", fix)
 
 
-def _codecs() -> Iterator[Check]:
+def codecs() -> Iterator[Check]:
+    """What the FFmpeg inside PyAV can write and read."""
     import av
 
-    missing = []
-    for name in _CODECS:
-        try:
-            av.codec.Codec(name, "w")
-        except (av.error.FFmpegError, ValueError):
-            missing.append(name)
     library = ".".join(str(part) for part in av.library_versions["libavcodec"])
-    state: Literal["bad", "note", "ok"] = "bad" if "libx264" in missing else "note" if missing else "ok"
-    lacks = f", without {', '.join(missing)}" if missing else f", {', '.join(_CODECS)}"
-    yield Check("ffmpeg in av", state, f"libavcodec {library}{lacks}")
+    kinds: tuple[tuple[str, tuple[str, ...], Literal["r", "w"]], ...] = (
+        ("ffmpeg in av", _ENCODERS, "w"),
+        ("decoders", _DECODERS, "r"),
+    )
+    for name, wanted, mode in kinds:
+        missing = [codec for codec in wanted if not _has_codec(codec, mode)]
+        state: State = "bad" if {"libx264", "h264"} & set(missing) else "note" if missing else "ok"
+        lacks = f"without {', '.join(missing)}" if missing else ", ".join(wanted)
+        fix = f"videos of that kind are refused; install PyAV from its own wheel: pip install av=={av.__version__}"
+        yield Check(name, state, f"libavcodec {library}, {lacks}", fix if missing else "")
 
 
-def _ports() -> Iterator[Check]:
+def _has_codec(name: str, mode: Literal["r", "w"]) -> bool:
+    import av
+
+    try:
+        av.codec.Codec(name, mode)
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
+
+
+def ports(settings: Settings) -> Iterator[Check]:
+    """Whether a loopback port can be had, and the metrics port if one is asked for."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         yield Check("loopback port", "ok", f"a free one can be had (tried {free.getsockname()[1]})")
-
-
-def _server() -> Iterator[Check]:
-    url = os.environ.get("PREFECT_API_URL")
-    if not url:
-        if importlib.util.find_spec("prefect") is not None:
-            yield Check("prefect server", "ok", "PREFECT_API_URL is not set; a local one is started when needed")
+    if not settings.metrics_port:
         return
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=5) as answer:
-            healthy = answer.status == 200
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        yield Check("prefect server", "bad", f"PREFECT_API_URL={url} does not answer ({reason}); start or unset it")
-        return
-    yield Check("prefect server", "ok" if healthy else "bad", f"{url} answers")
+    where = f"{settings.metrics_host}:{settings.metrics_port}"
+    with socket.socket() as asked:
+        asked.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            asked.bind((settings.metrics_host, settings.metrics_port))
+        except OSError as error:
+            fix = "a running job serves it, or another program: then set STEADYFRAME_METRICS_PORT to a free one"
+            yield Check("metrics port", "note", f"{where}: {error.strerror}", fix)
+            return
+    yield Check("metrics port", "ok", f"{where} is free")
 
 
-def _store(url: str) -> Iterator[Check]:
-    from tasks.store import Store
-
-    try:
-        opened = Store.open(url, workers=0)  # writes, reads back and deletes a probe
-    except SteadyframeError as error:
-        yield Check("store", "bad", str(error))
-        return
-    yield Check("store", "ok", f"{opened.url} can be written")
-    if opened.url.startswith("file:"):
-        free = shutil.disk_usage(Path(opened.url.removeprefix("file://"))).free
-        state: Literal["note", "ok"] = "note" if free < _LITTLE_SPACE else "ok"
-        yield Check("disk", state, f"{free / 1e9:.1f} GB free beside the store")
-    temp = os.environ.get("TMPDIR", "/tmp" if sys.platform != "win32" else "")
-    if temp and not os.access(temp, os.W_OK):
-        yield Check("temporary folder", "bad", f"{temp} cannot be written; set TMPDIR")
+def disk(store: str, settings: Settings) -> Iterator[Check]:
+    """Room where things are kept: the store if it is here, half-written files, the server's database."""
+    places = {"temporary folder": Path(tempfile.gettempdir()), "server folder": settings.server_dir.expanduser()}
+    if settings.temp_dir is not None:
+        places["STEADYFRAME_TEMP_DIR"] = settings.temp_dir.expanduser()
+    if "://" not in store or store.startswith("file://"):
+        places = {"disk": Path(store.removeprefix("file://")).expanduser(), **places}
+    if settings.metrics_file is not None:
+        places["metrics folder"] = settings.metrics_file.expanduser().absolute().parent
+    for name, place in places.items():
+        there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
+        if not os.access(there, os.W_OK):
+            yield Check(name, "bad", f"{there} cannot be written", "give this user write permission, or another folder")
+            continue
+        free = shutil.disk_usage(there).free
+        state: State = "bad" if free < NO_SPACE else "note" if free < LITTLE_SPACE else "ok"
+        fix = "free some space: steadyframe clean shows what of the store could go" if state != "ok" else ""
+        yield Check(name, state, f"{free / 1e9:.1f} GB free in {place}", fix)

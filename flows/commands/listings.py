@@ -1,4 +1,4 @@
-"""Commands that only look: `presets`, `runs`, `explain`, `verify`."""
+"""Commands that only look: `presets`, `runs`, `explain`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.commands.options import json_option, store_option, store_url
-from flows.commands.outcome import Outcome, done, drawn, size
+from flows.commands.outcome import Outcome, done, drawn
 
 
 def _table(*columns: str) -> Table:
@@ -49,41 +49,54 @@ def presets() -> Outcome:
 @click.option("--last", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="How many jobs.")
 @json_option
 def runs(store: str | None, last: int) -> Outcome:
-    """List the jobs of the store, newest first."""
+    """List the jobs of the store, newest first, with their dead and what the quality gate flagged."""
     from itertools import islice
 
+    from flows.dead import dead_letters
     from flows.records import jobs
     from tasks.store import Store
 
     url = store_url(store)
-    rows = [_run_row(*record) for record in islice(jobs(Store.attach(url)), last)]
-    table = _table("job", "status", "videos", "style or prompt", "window steps", "errors")
+    opened = Store.attach(url)
+    rows = []
+    for job_id, asked, result in islice(jobs(opened), last):
+        dead = sum(1 for _ in dead_letters(opened, job_id))
+        rows.append({**_run_row(job_id, asked or {}, result or {}), "dead": dead})
+    table = _table("job", "what", "status", "videos", "dead", "to look at", "style or prompt", "window steps")
     for row in rows:
         colour = {"completed": "green", "reused": "green", "running or killed": "dim"}.get(row["status"], "yellow")
         table.add_row(
             row["job"],
+            row["method"],
             f"[{colour}]{row['status']}[/{colour}]",
-            f"{len(row['outputs'])} of {len(row['sources'])}",
+            f"{len(row['outputs'])} of {row['videos']}",
+            f"[red]{row['dead']}[/red]" if row["dead"] else "",
+            str(row["review"] or ""),
             escape(row["style"] or (row["prompt"] or "")[:40]),
             f"{row['window_steps'].get('computed', 0)} of {row['window_steps'].get('total', 0)} computed",
-            str(row["errors"] or ""),
         )
-    text = drawn(table) if rows else f"no jobs in {url}"
+    waiting = sum(row["dead"] for row in rows)
+    hint = f"[dim]{waiting} dead; after the repair: steadyframe replay[/dim]" if waiting else ""
+    text = drawn(table, *([hint] if hint else [])) if rows else f"no jobs in {url}"
     return done("runs", {"store": url, "runs": rows}, text)
 
 
-def _run_row(job_id: str, asked: dict[str, Any] | None, result: dict[str, Any] | None) -> dict[str, Any]:
-    asked, result = asked or {}, result or {}
+def _run_row(job_id: str, asked: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    outputs, errors = result.get("outputs", []), result.get("errors", [])
+    settings = asked.get("settings") or {}  # a library keeps the keys of its videos' jobs there
     return {
         "job": job_id,
+        "method": asked.get("method", ""),
         # no result yet and killed before one could be written look alike from here
         "status": result.get("status", "running or killed"),
-        "sources": asked.get("sources", []),
-        "style": asked.get("style"),
-        "prompt": asked.get("prompt"),
-        "outputs": [output["uri"] for output in result.get("outputs", [])],
+        "sources": asked.get("sources") or [name for name in (asked.get("source"), asked.get("guide")) if name][:1],
+        "videos": max(len(asked.get("sources", [])), len(outputs) + len(errors)),
+        "style": asked.get("style", settings.get("style")),
+        "prompt": asked.get("prompt", settings.get("prompt")),
+        "outputs": [output["uri"] for output in outputs],
+        "review": sum(bool(output.get("review")) for output in outputs),
         "window_steps": result.get("window_steps", {}),
-        "errors": len(result.get("errors", [])),
+        "errors": len(errors),
     }
 
 
@@ -129,29 +142,3 @@ def explain(output: str, against: str | None, store: str | None) -> Outcome:
         ],
     }
     return done("explain", payload, drawn(Text(head, style="dim"), table))
-
-
-@click.command()
-@store_option
-@json_option
-def verify(store: str | None) -> Outcome:
-    """Read every artifact of the store again and check its digest.
-
-    A damaged one is no harm: it counts as absent and is computed again when it is needed.
-    """
-    from flows.result import ErrorEntry, JobResult
-    from tasks.store import StageKey, Store, TornArtifact
-
-    opened = Store.attach(store_url(store))
-    checked, read, torn = 0, 0, []
-    for manifest in opened.manifests():
-        checked += 1
-        read += manifest.bytes
-        if opened.lookup(StageKey(manifest.stage, manifest.key, {}), verify="digests") is None:
-            torn.append(f"{manifest.stage} {manifest.key}")
-    message = "is damaged; it counts as absent and will be computed again"
-    errors = [ErrorEntry.of(TornArtifact(f"{name} {message}"), source=name) for name in torn]
-    result = JobResult(method="verify", status="partial" if torn else "completed", errors=errors)
-    payload = {"store": opened.url, "artifacts": checked, "bytes": read, "damaged": torn}
-    text = f"{checked} artifacts, {size(read)} in {opened.url}: {f'{len(torn)} damaged' if torn else 'all whole'}"
-    return Outcome(result, payload, text)

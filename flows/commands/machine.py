@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 from rich.markup import escape
 from rich.table import Table
@@ -14,9 +16,9 @@ from flows.commands.outcome import Outcome, drawn
 @store_option
 @json_option
 def doctor(store: str | None) -> Outcome:
-    """Check this machine: versions, devices, disk, store, ports, codecs, server.
+    """Check this machine and what it talks to: versions, devices, codecs, ports, disk, store, server, Ray, clocks.
 
-    Exit code 0 when a job could run, 2 when something essential is wrong.
+    Every finding that is not ok says what to do. Exit code 0 when a job could run, 2 when something is wrong.
     """
     from configs.errors import ConfigError
     from flows.commands.checks import run_checks
@@ -26,10 +28,10 @@ def doctor(store: str | None) -> Outcome:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for check in checks:
         mark = {"ok": "[green]ok[/green]", "note": "[yellow]note[/yellow]", "bad": "[red]bad[/red]"}[check.state]
-        table.add_row(mark, check.name, escape(check.found))
-    bad = [ErrorEntry.of(ConfigError(f"{c.name}: {c.found}")) for c in checks if c.state == "bad"]
+        table.add_row(mark, check.name, escape(f"{check.found}; {check.fix}" if check.fix else check.found))
+    bad = [ErrorEntry.of(ConfigError(f"{c.name}: {c.found}; {c.fix}")) for c in checks if c.state == "bad"]
     result = JobResult(method="doctor", status="failed" if bad else "completed", errors=bad)
-    payload = {"checks": [{"name": c.name, "state": c.state, "found": c.found} for c in checks]}
+    payload = {"checks": [asdict(check) for check in checks]}
     return Outcome(result, payload, drawn(table))
 
 

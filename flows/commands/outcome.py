@@ -10,6 +10,9 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from flows.result import JobResult, finite
+from tasks.words import duration, size
+
+__all__ = ["Outcome", "done", "drawn", "duration", "size"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,11 @@ class Outcome:
 
     def to_json(self) -> str:
         """One line: the contract's keys first, then the command's own."""
-        return json.dumps({**self.result.to_dict(), **finite(dict(self.payload))}, allow_nan=False)
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain JSON types."""
+        return {**self.result.to_dict(), **finite(dict(self.payload))}
 
 
 def done(method: str, payload: Mapping[str, Any], text: str) -> Outcome:
@@ -42,24 +49,3 @@ def drawn(*parts: RenderableType) -> str:
         for part in parts:
             console.print(part)
     return capture.get()
-
-
-def size(count: float) -> str:
-    """Bytes for people: '3.4 MB'."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: '0.4 s', '12 s', '3 min 5 s', '2 h 4 min'."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

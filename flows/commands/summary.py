@@ -31,16 +31,24 @@ _FIGURES = {
 
 def summary(result: JobResult) -> str:
     """Return the summary; errors are printed apart, on stderr."""
-    colour, words = _HEAD[result.status]
-    head = Text.assemble((words, f"bold {colour}"), (f"   job {result.job}" if result.job else "", "dim"))
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
+    for preview in result.previews:
+        table.add_row("preview", f"[bold]{escape(preview.sheet)}[/bold]")
+    if result.previews:
+        table.add_row("", "the same without preview makes the whole")
     for output in result.outputs:
         for name, value in _lines(result, output):
             table.add_row(name, value)
         table.add_row("", "")
-    return drawn(head, table) if result.outputs else drawn(head)
+    return drawn(head(result), table) if result.outputs or result.previews else drawn(head(result))
+
+
+def head(result: JobResult) -> Text:
+    """Return the first line: how it ended, and the job's name."""
+    colour, words = _HEAD[result.status]
+    return Text.assemble((words, f"bold {colour}"), (f"   job {result.job}" if result.job else "", "dim"))
 
 
 def _lines(result: JobResult, output: VideoOutput) -> Iterator[tuple[str, str]]:

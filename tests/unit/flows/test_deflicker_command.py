@@ -67,7 +67,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STEADYFRAME_STORE", str(tmp_path / "store"))
-    for name in ("_served", "_quiet"):
+    for name in ("served", "quiet"):
         monkeypatch.setattr(api, name, nullcontext)
     flow_by(monkeypatch, lambda job, run, stoppable: deflicker_video(job, run))
 
