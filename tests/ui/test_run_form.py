@@ -1,4 +1,4 @@
-"""The run form as a newcomer meets it: opened, sent untouched, and the run is picked up and completes."""
+"""The run forms as a newcomer meets them: opened, sent untouched or edited, and the run is picked up and completes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+SECONDS = 600 if os.environ.get("STEADYFRAME_UI_REAL") else 90
+UNTOUCHED: dict[str, dict[str, Any]] = {
+    "library": {"sources": ["demo"], "preset": "pocket"},
+    "deflicker": {"source": "demo", "guide": "demo"},
+}
 PROGRESS = {"artifacts": {"type": {"any_": ["progress"]}}}
 
 
@@ -29,8 +37,7 @@ def test_the_untouched_form_submits_and_the_run_completes(served: Any, browser: 
     _picture(browser, f"{served.page}/v2/runs/flow-run/{video['id']}", screens / "run-in-progress.png")
     (progress,) = _post(served, "artifacts/filter", PROGRESS)
     _picture(browser, f"{served.page}/v2/artifacts/artifact/{progress['id']}", screens / "progress.png")
-    seconds = 600 if os.environ.get("STEADYFRAME_UI_REAL") else 60
-    assert _until(lambda: _state(served, run["id"]) in ("COMPLETED", "FAILED", "CRASHED"), seconds)
+    assert _until(lambda: _state(served, run["id"]) in FINAL, SECONDS)
     assert _state(served, run["id"]) == "COMPLETED"
     assert list((served.folder / "steadyframe-out").glob("demo--watercolor*.mp4"))
     page = f"{served.page}/v2/runs/flow-run/{video['id']}"
@@ -39,6 +46,43 @@ def test_the_untouched_form_submits_and_the_run_completes(served: Any, browser: 
         assert "demo.mp4 · watercolor" in _text(browser)
     for artifact in _post(served, "artifacts/filter", {}):
         _picture(browser, f"{served.page}/v2/artifacts/artifact/{artifact['id']}", screens / f"{artifact['key']}.png")
+
+
+@pytest.mark.parametrize("flow", ["library", "deflicker"])
+def test_the_other_untouched_forms_submit_and_complete(served: Any, browser: Any, screens: Path, flow: str) -> None:
+    new = _sent(served, browser, flow, screens / f"run-form-{flow}.png")
+    assert new["parameters"]["job"] == {**new["parameters"]["job"], **UNTOUCHED[flow]}
+    assert _until(lambda: _state(served, new["id"]) in FINAL, SECONDS)
+    assert _state(served, new["id"]) == "COMPLETED"
+    _picture(browser, f"{served.page}/v2/runs/flow-run/{new['id']}?tab=Artifacts", screens / f"run-{flow}.png")
+
+
+@pytest.mark.parametrize("flow", ["restyle", "library", "deflicker"])
+def test_an_edited_form_submits_what_was_typed(served: Any, browser: Any, screens: Path, flow: str) -> None:
+    def edit() -> None:
+        _type_over(browser, "steadyframe-out", f"edited-{flow}")
+        _type_over(browser, "0", "17", label="seed")
+
+    new = _sent(served, browser, flow, screens / f"run-form-{flow}-edited.png", edit)
+    assert (new["parameters"]["job"]["out"], new["parameters"]["job"]["seed"]) == (f"edited-{flow}", 17)
+    assert _until(lambda: _state(served, new["id"]) in FINAL, SECONDS)
+    assert _state(served, new["id"]) == "COMPLETED"
+    assert list((served.folder / f"edited-{flow}").rglob("demo--*.mp4"))
+
+
+def test_a_form_with_a_password_in_an_address_is_refused_before_it_is_stored(
+    served: Any, browser: Any, screens: Path
+) -> None:
+    before = {run["id"] for run in _runs(served, "restyle")}
+    form = _form(served, "restyle")
+    _open(browser, form)
+    _type_over(browser, "steadyframe-out", "https://me:planted-password@host/out")
+    _button(browser, "Submit").click()
+    assert _until(lambda: "match" in _text(browser).lower() or "error" in _text(browser).lower(), 10)
+    browser.save_screenshot(str(screens / "run-form-refused.png"))
+    assert {run["id"] for run in _runs(served, "restyle")} == before
+    kept = [path for path in (served.folder / "server").rglob("*") if path.is_file()]
+    assert not [path for path in kept if b"planted-password" in path.read_bytes()]
 
 
 def test_the_old_form_accepts_it_too(served: Any, browser: Any, screens: Path) -> None:
@@ -71,13 +115,49 @@ def test_ctrl_c_leaves_no_process(served: Any, browser: Any, processes_of: Calla
     assert _until(lambda: not processes_of(served.folder), 5), processes_of(served.folder)
 
 
-def _send_untouched(browser: Any, form: str, picture: Path) -> None:
+def _form(served: Any, flow: str) -> str:
+    """Address of the run form of a flow."""
+    found = {d["entrypoint"].rpartition(".")[2]: d["id"] for d in _post(served, "deployments/filter", {})}
+    return f"{served.page}/v2/deployments/deployment/{found[flow]}/run"
+
+
+def _sent(
+    served: Any, browser: Any, flow: str, picture: Path, edit: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
+    """Send the form of a flow and return the run that came of it."""
+    before = {run["id"] for run in _runs(served, flow)}
+    _send_untouched(browser, _form(served, flow), picture, edit)
+    found = _until(lambda: [run for run in _runs(served, flow) if run["id"] not in before], 20)
+    assert found, _text(browser)[-300:]
+    return dict(found[0])
+
+
+def _open(browser: Any, form: str) -> None:
     browser.get(form)
-    submit = WebDriverWait(browser, 30).until(lambda b: _button(b, "Submit"))
-    WebDriverWait(browser, 10).until(lambda b: "guidance" in _text(b).lower())
+    WebDriverWait(browser, 30).until(lambda b: _button(b, "Submit"))
+    WebDriverWait(browser, 10).until(lambda b: "seed" in _text(b).lower())
     _settled(browser)
+
+
+def _type_over(browser: Any, old: str, new: str, label: str = "") -> None:
+    """Replace the value `old` of a field by keys, as a person does; of several, the one after the text `label`."""
+    fields = [f for f in browser.find_elements(By.CSS_SELECTOR, "input, textarea") if f.get_property("value") == old]
+    if label:
+        labels = browser.find_elements(By.TAG_NAME, "label")
+        at = next(found for found in labels if found.text.strip().lower().split(" (")[0] == label)
+        after = "return !!(arguments[0].compareDocumentPosition(arguments[1]) & Node.DOCUMENT_POSITION_FOLLOWING)"
+        fields = [field for field in fields if browser.execute_script(after, at, field)]
+    assert fields, f"no field holds {old!r}"
+    fields[0].send_keys(Keys.CONTROL, "a")
+    fields[0].send_keys(new)
+    assert fields[0].get_property("value") == new
+
+
+def _send_untouched(browser: Any, form: str, picture: Path, edit: Callable[[], None] = lambda: None) -> None:
+    _open(browser, form)
+    edit()
     browser.save_screenshot(str(picture))
-    submit.click()
+    _button(browser, "Submit").click()
     for _ in range(2):
         # Prefect's new form sometimes says so on a busy machine, with nothing in the server's log: people press again.
         if not _until(lambda: "Unknown error while creating" in _text(browser), 3):
