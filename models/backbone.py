@@ -228,6 +228,8 @@ def load(model: ModelConfig, device: str) -> Backbone:
     `path`: 'dry', 'pocket', a folder in diffusers' format, or a hub id with a pinned revision.
     Errors: WeightsError (missing file, pickle, parts that do not fit), DeviceError (no such device).
     """
+    if model.path == "dry" and device.startswith("cuda") and not torch.cuda.is_available():
+        device = "cpu"  # it has no arithmetic worth a GPU: on logical ones it shows how work is placed
     place = open_device(device)
     if model.path == "dry":
         return DryBackbone(delay=model.dry_delay, dtype=getattr(torch, model.dtype), device=place)

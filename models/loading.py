@@ -59,6 +59,8 @@ def open_parts(files: ModelFiles, model: ModelConfig, device: torch.device) -> P
 
     Errors: WeightsError for broken weights, or weights that are not those of their config.
     """
+    if model.cpu_offload and device.type != "cuda":
+        raise DeviceError(f"model.cpu_offload needs a CUDA device to move weights to, got {device}; leave it out")
     # Imported here: seconds, and nothing that only plans or uses `dry` needs them.
     import transformers
     from diffusers import ControlNetModel, UNet2DConditionModel
@@ -94,9 +96,7 @@ def open_parts(files: ModelFiles, model: ModelConfig, device: torch.device) -> P
 
 def _offload(network: Any, device: torch.device) -> None:
     """Leave the weights in main memory; each layer's are on the device only while it computes (accelerate's hooks)."""
-    if device.type != "cuda":
-        raise DeviceError(f"model.cpu_offload needs a CUDA device to move weights to, got {device}; leave it out")
-    from accelerate import cpu_offload
+    from accelerate import cpu_offload  # type: ignore[import-untyped]
 
     cpu_offload(network, execution_device=device, offload_buffers=bool(network._parameters))
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from configs.presets import styled_prompt
 from models.backbone import Backbone
 from tasks.denoise import denoise
 from tasks.engine.local import LocalEngine
@@ -51,7 +50,7 @@ def measure(frames: int, steps: int) -> dict[str, Any]:
         recorder = _Recorder(engine.lanes[0].worker.backbone)
         engine.lanes[0].worker.backbone = recorder  # type: ignore[assignment]
         began = time.perf_counter()
-        done = denoise(ready.run, ready.shot, styled_prompt(None, job.style), ready.inputs)
+        done = denoise(ready.run, ready.shot, ready.inputs)
         staged = time.perf_counter() - began
         torch.set_num_threads(job.model.threads_per_call)
         bare = 0.0

@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import CronSchedule
 
-from configs.form import RestyleForm, form_schema_violations, form_signature_violations
-from flows.deploy import restyle
+from configs.form import form_schema_violations
+from flows.serve import DEPLOYED, deployed_flows
+from infra.provision import POOL, QUEUES, provision
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,41 +40,39 @@ def test_a_cron_schedule_really_creates_runs(api: str, eventually: Callable[...,
         client._client.delete(f"/deployments/{deployment_id}")
 
 
-def test_the_flow_has_a_form_that_can_be_sent_untouched() -> None:
-    schema = restyle.parameters.model_dump_for_openapi()
-    assert form_schema_violations(schema) == []
-    assert form_signature_violations(restyle.fn) == []
-    default = schema["properties"]["job"]["default"]
-    assert RestyleForm.model_validate(default).to_job().sources == ("demo",)
-
-
-def test_prefect_yaml_deploys_with_a_paused_schedule_and_the_form(api: str) -> None:
+def test_prefect_yaml_deploys_with_paused_schedules_queues_and_forms(api: str) -> None:
     environment = {"PREFECT_API_URL": api, "DO_NOT_TRACK": "1", "PATH": "/usr/bin:/bin", "HOME": str(ROOT.parent)}
     prefect = str(Path(sys.executable).with_name("prefect"))
     with get_client(sync_client=True) as client:
-        client._client.post("/work_pools/", json={"name": "steadyframe", "type": "process"})
+        provision(client)
         done = subprocess.run(
             [prefect, "--no-prompt", "deploy", "--prefect-file", str(ROOT / "infra/prefect.yaml"), "--all"],
             env=environment,
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=120,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        deployment = client.read_deployment_by_name("restyle/default")
-    assert deployment.work_pool_name == "steadyframe"
-    assert [(s.slug, s.active) for s in deployment.schedules] == [("nightly", False)]
-    assert deployment.entrypoint == "flows.deploy.restyle"
-    assert deployment.pull_steps in (None, [])
-    assert deployment.path is None or not Path(deployment.path).is_absolute(), deployment.path
-    assert form_schema_violations(deployment.parameter_openapi_schema) == []
+        queues = {queue.name: queue.priority for queue in client.read_work_queues(work_pool_name=POOL)}
+        for entrypoint in DEPLOYED:
+            deployment = client.read_deployment_by_name(f"{entrypoint.rpartition('.')[2]}/default")
+            assert deployment.entrypoint == entrypoint
+            assert deployment.work_pool_name == POOL
+            assert queues[str(deployment.work_queue_name)] == QUEUES[str(deployment.work_queue_name)]
+            assert [(s.slug, s.active) for s in deployment.schedules] == [("nightly", False)]
+            assert deployment.global_concurrency_limit is not None
+            assert deployment.global_concurrency_limit.limit == 1
+            assert deployment.pull_steps in (None, [])
+            assert deployment.path is None or not Path(deployment.path).is_absolute(), deployment.path
+            assert form_schema_violations(deployment.parameter_openapi_schema) == []
 
 
-def test_what_serve_deploys_has_the_same_form(api: str) -> None:
+@pytest.mark.parametrize("flow", deployed_flows(), ids=lambda flow: flow.name)
+def test_what_serve_deploys_has_the_same_form(api: str, flow: Any) -> None:
     from prefect.deployments.runner import EntrypointType
 
-    made: Any = asyncio.run(restyle.ato_deployment("served", entrypoint_type=EntrypointType.MODULE_PATH))
-    assert made.entrypoint == "flows.deploy.restyle"
+    made: Any = asyncio.run(flow.ato_deployment("served", entrypoint_type=EntrypointType.MODULE_PATH))
+    assert made.entrypoint in DEPLOYED
     assert form_schema_violations(made._parameter_openapi_schema.model_dump_for_openapi()) == []

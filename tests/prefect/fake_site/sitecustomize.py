@@ -20,3 +20,12 @@ def _restyle_video(run: Any, do: Any) -> Any:
 _stand_in = types.ModuleType("tasks.pipeline")
 _stand_in.restyle_video = _restyle_video  # type: ignore[attr-defined]
 sys.modules["tasks.pipeline"] = _stand_in
+
+
+def _deflicker_video(job: Any, run: Any, do: Any) -> Any:
+    return _restyle_video(run, do)
+
+
+_filter_stand_in = types.ModuleType("tasks.filter_pipeline")
+_filter_stand_in.deflicker_video = _deflicker_video  # type: ignore[attr-defined]
+sys.modules["tasks.filter_pipeline"] = _filter_stand_in
