@@ -33,7 +33,7 @@ lint: install      ## ruff, mypy, import-linter
 bench: install     ## figures of tests/benchmarks, as ratios measured in one run
 	$(BIN)/python -m tests.benchmarks
 
-chaos: install     ## kill everything at every commit boundary, by seed
+chaos: install     ## storage faults, kills, zombies, by seed
 	$(BIN)/pytest tests/chaos --chaos-seeds=10
 
 clean:
