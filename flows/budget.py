@@ -37,7 +37,7 @@ def renewed(job: J) -> J:
 
 def budget_of_attempt(asked: BudgetConfig) -> BudgetConfig:
     """The budget of the flow run of this context, by the newest answer that was given to it."""
-    answer = next((found for attempt in range(_attempt() - 1, 0, -1) if (found := _answer(attempt))), None)
+    answer = next(reversed(_answers()), None)
     if answer is None:
         return asked
     more = {"gpu_seconds": answer.gpu_seconds or asked.gpu_seconds, "bytes": answer.bytes or asked.bytes}
@@ -52,7 +52,7 @@ def suspend_over_budget(result: JobResult) -> None:
     stopped = [error.message for error in result.errors if error.class_name == "BudgetReached"]
     if stopped and can_suspend():
         asking = MoreBudget.with_initial_data(description=stopped[0])
-        suspend_flow_run(wait_for_input=asking, key=_pause_key(_attempt()))
+        suspend_flow_run(wait_for_input=asking, key=_pause_key(len(_answers())))
 
 
 def can_suspend() -> bool:
@@ -62,21 +62,23 @@ def can_suspend() -> bool:
     return deployment.id is not None
 
 
-def _attempt() -> int:
-    """How often this flow run was begun, this time included; 0 outside a flow run."""
+def _pause_key(answers: int) -> str:
+    """One key per question: a key that was answered is never asked again. Prefect's own count of a run's attempts is
+    that of before it began, so it cannot tell them apart.
+    """
+    return f"budget-{answers + 1}"
+
+
+def _answers() -> list[MoreBudget]:
+    """What was said each time the flow run of this context was resumed, oldest first."""
+    from prefect.input.actions import read_flow_run_input
     from prefect.runtime import flow_run
 
-    return int(flow_run.run_count or 0) if flow_run.id else 0
-
-
-def _pause_key(attempt: int) -> str:
-    return f"budget-{attempt}"
-
-
-def _answer(attempt: int) -> MoreBudget | None:
-    """What was said when the run was resumed after this attempt; None when it did not end by its budget."""
-    from prefect.input.actions import read_flow_run_input
-
-    keys = keyset_from_base_key(f"suspended-{_pause_key(attempt)}")
-    found = read_flow_run_input(keys["response"])
-    return MoreBudget.model_validate(found) if isinstance(found, dict) else None
+    said: list[MoreBudget] = []
+    while flow_run.id:
+        keys = keyset_from_base_key(f"suspended-{_pause_key(len(said))}")
+        found = read_flow_run_input(keys["response"])
+        if not isinstance(found, dict):
+            break
+        said.append(MoreBudget.model_validate(found))
+    return said

@@ -184,7 +184,8 @@ def _watched(run: Run, kept: _Kept, stoppable: bool, whole: Callable[..., VideoR
                 raise
             if isinstance(error, BudgetReached):
                 kept.error = error
-                return Cancelled(name="Over budget", message=str(error))
+                # not Cancelled: a sub-run that was, stays so when its parent is resumed, and would stop itself at once
+                return Failed(name="Over budget", message=str(error))
             kept.error = Interrupted(f"{run.source}: stopped; committed work stays, the same command resumes")
             return Cancelled(name="Interrupted", message=str(kept.error))
         except SteadyframeError as error:

@@ -22,6 +22,7 @@ from tasks.engine.cluster import NAMESPACE
 
 RENEW_SECONDS = 10.0
 LEASE_SECONDS = 45.0
+ASK_SECONDS = 300.0  # the first to ask starts the registry: a new process, on a machine that may be very busy
 REGISTRY = "gangs"
 _PREFIX = "gang-"
 
@@ -171,25 +172,25 @@ class GangLease:
     def acquire(cls, kind: str, workers: int, ttl: float) -> GangLease:
         """Lease a gang of `workers` actors of one kind; `ttl` is how many seconds it may be idle afterwards."""
         keeper = registry()
-        name, epoch, warm = ray.get(keeper.lease.remote(kind, workers, ttl), timeout=LEASE_SECONDS)
+        name, epoch, warm = ray.get(keeper.lease.remote(kind, workers, ttl), timeout=ASK_SECONDS)
         return cls(keeper, name, epoch, warm)
 
     def make_room(self) -> None:
         """Delete every idle gang of the cluster: they hold what we need."""
-        ray.get(self._keeper.reap.remote(all_idle=True), timeout=LEASE_SECONDS)
+        ray.get(self._keeper.reap.remote(all_idle=True), timeout=ASK_SECONDS)
 
     def release(self) -> None:
         """Leave the gang warm for the next; idempotent."""
         if not self._stop.is_set() and ray.is_initialized():
             self._stop.set()
             with suppress(RayError):
-                ray.get(self._keeper.release.remote(self.name, self.epoch), timeout=LEASE_SECONDS)
+                ray.get(self._keeper.release.remote(self.name, self.epoch), timeout=ASK_SECONDS)
 
     def discard(self) -> None:
         """Delete the gang."""
         self._stop.set()
         with suppress(RayError):
-            ray.get(self._keeper.discard.remote(self.name, self.epoch), timeout=LEASE_SECONDS)
+            ray.get(self._keeper.discard.remote(self.name, self.epoch), timeout=ASK_SECONDS)
 
     def _beat(self) -> None:
         # not after `ray.shutdown`: a remote call would start a cluster of its own

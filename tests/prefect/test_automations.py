@@ -108,6 +108,9 @@ def test_only_a_run_that_died_without_a_word_is_a_zombie(
         for run in (done, plain, waiting, dead):  # the dead last: when it is found, the others' time is up
             beat(run)
         EventsWorker.drain_all(timeout=10)
+        beats = {"filter": {"event": {"name": [HEARTBEAT]}}}
+        # an end that overtakes the heartbeat on its way would leave the run watched
+        assert eventually(lambda: client._client.post("/events/filter", json=beats).json()["total"] >= 4, 30)
         end(client, done, Completed(name="Completed, 1 failed"))
         end(client, plain, Completed())
         end(client, waiting, Suspended())
@@ -118,8 +121,13 @@ def test_only_a_run_that_died_without_a_word_is_a_zombie(
             "event": {"name": ["prefect.automation.triggered"]},
             "resource": {"id": [f"prefect.automation.{automation}"]},
         }
-        answer = client._client.post("/events/filter", json={"filter": fired}).json()
-        assert answer["total"] == 1, "it fired for a run that had ended"
+
+        def times() -> int:
+            return int(client._client.post("/events/filter", json={"filter": fired}).json()["total"])
+
+        # what an automation did is written down some time after it did it
+        assert eventually(lambda: times() >= 1, 30)
+        assert times() == 1, "it fired for a run that had ended"
     finally:
         client.delete_automation(automation)
 
@@ -154,7 +162,7 @@ def test_failures_call_the_webhook_and_successes_send_a_summary(
             client.delete_automation(automation)
     (failed,) = [post for post in posts if "url" in post]
     assert (failed["run"], failed["state"], failed["message"]) == ("night of the owls", "Failed", 'no such "bucket"')
-    assert failed["id"] in failed["url"]
+    assert failed["url"] is None or failed["id"] in failed["url"]  # a server that was not told its address has none
     (told,) = [post for post in posts if "subject" in post]
     assert told["subject"] == "Steadyframe: clips · oil: Completed, 1 failed"
     assert "3 done, 1 failed" in told["body"]

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -45,8 +46,17 @@ class Serving:
             {"content-type": "application/json"},
             method=method or ("POST" if data else "GET"),
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            text = answer.read()
+        for patience in (1.0, 3.0, 9.0, 0.0):
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:
+                    text = answer.read()
+                break
+            except urllib.error.HTTPError as refused:
+                # SQLite behind a busy server is "unavailable" for a moment; Prefect's own client asks again too
+                if refused.code != 503 or not patience:
+                    refused.add_note(refused.read().decode())
+                    raise
+                time.sleep(patience)
         return json.loads(text) if text else None
 
     def runs(self, deployment: str) -> list[dict[str, Any]]:
@@ -151,7 +161,7 @@ def nights(serving: Serving, fake: ModuleType) -> dict[str, Any]:
     def begin() -> str:
         """Let the schedule start one run, and no second."""
         at = f"deployments/{library['id']}/schedules/{made['id']}"
-        serving.ask(at, {"active": True}, "PATCH")
+        serving.ask(at, {"active": True, "parameters": {"job": job}}, "PATCH")
         new = serving.wait(lambda: [run["id"] for run in serving.runs(library["id"]) if run["id"] not in seen], 60)
         serving.ask(at, {"active": False}, "PATCH")
         assert new, "no run came of the schedule"

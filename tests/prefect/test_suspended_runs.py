@@ -149,25 +149,15 @@ def test_an_approved_preview_becomes_the_whole_and_a_rejected_one_ends(
 
 
 def test_a_budget_suspends_before_it_is_passed_and_more_lets_it_go_on(
-    client: SyncPrefectClient, environment: dict[str, str], clip: Path, folder: Path
+    client: SyncPrefectClient, served: str, clip: Path, folder: Path
 ) -> None:
-    """Under a process worker: another way to be picked up, the same suspension."""
-    pool = {"name": "asking-pool", "type": "process"}
-    client._client.post("/work_pools/", json=pool)
-    flow_id = client.create_flow_from_name("restyle")
-    home = {"work_pool_name": "asking-pool", "entrypoint": "flows.deploy.restyle", "enforce_parameter_schema": False}
-    deployment = client.create_deployment(flow_id, "budgeted", **home)
-    prefect = str(Path(sys.executable).with_name("prefect"))
-    # No --limit: 3.8.8's worker dies when a run is resumed whose suspended process still holds its slot ("this borrower
-    # is already holding one of this CapacityLimiter's tokens"). Limits of the pool and its queues do the same, safely.
-    with _process([prefect, "worker", "start", "--pool", "asking-pool"], environment, folder):
-        run = begin(client, str(deployment), clip, folder, "seed=3", "budget.bytes=1000")
-        state = reached(client, run.id, "Suspended")
-        assert state.name == "Suspended", state.message
-        children = [r for r in client.read_flow_runs(limit=200) if r.parent_task_run_id and "clip.mp4" in r.name]
-        assert any(r.state.name == "Over budget" and "left" in r.state.message for r in children)
-        client.resume_flow_run(run.id, run_input={"gpu_seconds": 0, "bytes": 10**9})
-        state = reached(client, run.id, "Completed")
+    run = begin(client, served, clip, folder, "seed=3", "budget.bytes=1000")
+    state = reached(client, run.id, "Suspended")
+    assert state.name == "Suspended", state.message
+    children = [r for r in client.read_flow_runs(limit=200) if r.parent_task_run_id and "clip.mp4" in r.name]
+    assert any(r.state.name == "Over budget" and "left" in r.state.message for r in children)
+    client.resume_flow_run(run.id, run_input={"gpu_seconds": 0, "bytes": 10**9})
+    state = reached(client, run.id, "Completed")
     assert state.name == "Completed", state.message
     assert window_steps(state.message) > 0
 

@@ -161,5 +161,5 @@ def write_broken(folder: Path) -> list[Path]:
 
 def repair(path: Path, seed: int) -> None:
     """A good video, of its suffix's container, under the name of a broken one."""
-    path.unlink()
+    path.unlink(missing_ok=True)
     write_clip(path, KINDS[0], 5, 48, 64, 200 + seed)

@@ -63,6 +63,11 @@ class Library:
         return self.folder / "library.yaml"
 
     @property
+    def broken_on_s3(self) -> list[str]:
+        """Which of the broken ones are not in the folder."""
+        return self.broken[::2]
+
+    @property
     def store(self) -> str:
         """URL of the store."""
         return f"{self.url}/store"
@@ -73,7 +78,7 @@ class Library:
         made = write_good(local, count) + (write_real(local, CLIPS) if real and CLIPS.is_dir() else [])
         bad = write_broken(local)
         self.good, self.broken = [p.name for p in made], [p.name for p in bad]
-        for path in [*(p for p in made if p.parent.name == "day"), *bad[::2]]:
+        for path in [*(p for p in made if p.parent.name == "day"), *(p for p in bad if p.name in self.broken_on_s3)]:
             self._move_to_s3(path)
         keys = {
             "sources": [str(local), f"{self.url}/incoming"],
@@ -94,9 +99,8 @@ class Library:
         """Good videos under the names of the broken ones, wherever they are."""
         for number, name in enumerate(self.broken):
             path = self.folder / "library" / "inbox" / name
-            path.unlink(missing_ok=True)
             repair(path, number)
-            if number % 2 == 0:
+            if name in self.broken_on_s3:
                 self._move_to_s3(path)
 
     def _move_to_s3(self, path: Path) -> None:

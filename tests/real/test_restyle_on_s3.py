@@ -20,6 +20,7 @@ from tasks.store import Store
 from tests.real.drive import digests, small_job, started
 
 PATIENCE = 240.0
+pytestmark = pytest.mark.timeout(900)  # seconds on a quiet machine; minutes on a busy one
 
 
 @pytest.fixture(scope="session")
