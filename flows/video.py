@@ -6,6 +6,7 @@ to try a stage again after a passing fault of the storage. What resumes is the s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,10 +33,12 @@ from flows.telemetry import telemetry
 from tasks import pipeline
 from tasks.failure import classify
 from tasks.ref import Ref
-from tasks.run import Run, VideoResult
+from tasks.run import Progress, Run, VideoResult
+from tasks.store.blobs import TornArtifact
 
 # of every flow: results are the store's business, parameters are checked already, printing is ours
 _PLAIN: dict[str, Any] = {"persist_result": False, "validate_parameters": False, "log_prints": False}
+log = logging.getLogger("steadyframe")
 RETRY_DELAYS = [1.0, 5.0, 15.0]
 
 
@@ -87,11 +90,12 @@ def restyle_one(run: Run, stoppable: bool = False, belongs: Belongs | None = Non
         "steps": job.num_inference_steps,
         "seed": job.seed,
     }
-    if belongs is None:
-        restyle_video(**given, return_state=True)
-    else:
-        with own_client():
-            run_flow_sync(restyle_video, create_run(restyle_video, given, belongs), given, return_type="state")
+    with finished_anyway(run, kept):
+        if belongs is None:
+            restyle_video(**given, return_state=True)
+        else:
+            with own_client():
+                run_flow_sync(restyle_video, create_run(restyle_video, given, belongs), given, return_type="state")
     return _outcome(run, kept)
 
 
@@ -143,8 +147,36 @@ def deflicker_one(job: DeflickerJob, run: Run, stoppable: bool = False) -> Video
         """Deflicker one video."""
         return _watched(run, kept, stoppable, partial(filter_pipeline.deflicker_video, job))
 
-    deflicker_video(redact(run.source), redact(job.guide), len(job.keyframes), job.deflicker.window, return_state=True)
+    told = redact(run.source), redact(job.guide), len(job.keyframes), job.deflicker.window
+    with finished_anyway(run, kept):
+        deflicker_video(*told, return_state=True)
     return _outcome(run, kept)
+
+
+def again_if_removed(whole: Callable[..., VideoResult]) -> Callable[..., VideoResult]:
+    """`whole`, once more when an artifact it had just found was removed before it could be read (`steadyframe clean`)."""
+
+    def twice(run: Run, **how: Any) -> VideoResult:
+        try:
+            return whole(run, **how)
+        except TornArtifact as gone:
+            run.observe(Progress(run.source, "probe", message=f"{gone}; looking again", level="warning"))
+            return whole(run, **how)
+
+    return twice
+
+
+@contextmanager
+def finished_anyway(run: Run, kept: _Kept) -> Iterator[None]:
+    """A server that went away while the end of a run was reported to it takes nothing from a video that has ended."""
+    try:
+        yield
+    except Exception as lost:
+        if kept.value is None and kept.error is None:
+            raise
+        log.warning(
+            "%s: its end could not be shown by the Prefect server (%s)", redact(run.source), type(lost).__name__
+        )
 
 
 def _outcome(run: Run, kept: _Kept) -> VideoResult:
@@ -177,7 +209,9 @@ def _watched(run: Run, kept: _Kept, stoppable: bool, whole: Callable[..., VideoR
             return in_task(stage, part, work)
 
         try:
-            kept.value = telemetry().measured(whole)(replace(run, observe=watch, should_stop=should_stop), do=do)
+            kept.value = telemetry().measured(again_if_removed(whole))(
+                replace(run, observe=watch, should_stop=should_stop), do=do
+            )
             watch.finish()
         except (Interrupted, KeyboardInterrupt, TerminationSignal) as error:
             if not isinstance(error, Interrupted) and not stoppable:
