@@ -154,7 +154,7 @@ def deflicker_one(job: DeflickerJob, run: Run, stoppable: bool = False) -> Video
 
 
 def again_if_removed(whole: Callable[..., VideoResult]) -> Callable[..., VideoResult]:
-    """`whole`, once more when an artifact it had just found was removed before it could be read (`steadyframe clean`)."""
+    """`whole`, once more when an artifact it had found was removed before it could be read (`steadyframe clean`)."""
 
     def twice(run: Run, **how: Any) -> VideoResult:
         try:
