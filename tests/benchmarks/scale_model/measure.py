@@ -52,7 +52,8 @@ class Took:
 
 @dataclass(frozen=True)
 class Measured:
-    """A whole run; `gpu_seconds` were spent in model calls, `driver_cpu` and `worker_cpu` by processes on cores."""
+    """A whole run; `gpu_seconds` were spent in model calls, `driver_cpu` (with its server's)
+    and `worker_cpu` by processes on cores."""
 
     setting: Setting
     videos: tuple[Took, ...]
@@ -130,13 +131,16 @@ def _job(setting: Setting, sources: Path, folder: Path) -> LibraryJob:
 
 
 def _cpu() -> tuple[float, float]:
-    """Seconds that this process, and Ray's workers below it, have spent on cores."""
+    """Seconds on cores of this process with the Prefect server it started, and of Ray's workers below it."""
     me = psutil.Process()
-    workers = 0.0
+    driver, workers = sum(me.cpu_times()[:2]), 0.0
     for process in me.children(recursive=True):
         try:
-            if any(part.startswith("ray::") for part in process.cmdline()):
-                workers += sum(process.cpu_times()[:2])
+            command, spent = process.cmdline(), sum(process.cpu_times()[:2])
         except psutil.Error:
             continue
-    return sum(me.cpu_times()[:2]), workers
+        if any(part.startswith("ray::") for part in command):
+            workers += spent
+        elif "flows.server_process" in command:
+            driver += spent
+    return driver, workers

@@ -50,6 +50,7 @@ def fitted(services: Services) -> str:
         )
     ]
     rows.append(["flow (no stage accounts for it)", f"{services.flow:.3f}", "-", "video"])
+    rows.append(["flow, waiting off the cores", f"{services.idle:.3f}", "-", "video"])
     return (
         "## Fitted service times\n\n"
         + table(["work on cores", "seconds per video", "seconds more per unit", "unit"], rows)

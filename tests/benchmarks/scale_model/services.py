@@ -48,7 +48,8 @@ class Line:
 class Services:
     """Seconds on cores by stage (`before`, `after`, `correspond` by frames; `condition`, `denoise` by windows).
 
-    `denoise` is what it takes beside its model calls. `flow` is per video. `on_workers` is the share of `condition` and
+    `denoise` is what it takes beside its model calls. Per video the flow itself takes `flow` on cores and `idle` off
+    them (Prefect waits for its own threads to end). `on_workers` is the share of `condition` and
     `denoise` that workers spend on cores of their own machines; the driver spends the rest. `cores` see above.
     """
 
@@ -58,6 +59,7 @@ class Services:
     denoise: Line
     after: Line
     flow: float
+    idle: float
     on_workers: float
     cores: float
     delay: float
@@ -86,27 +88,34 @@ def fit_alone(run: Measured) -> Services:
         return Line.through([size(v) for v in videos], seconds)
 
     calls = _calls_of(setting)
-    flow = (run.makespan - sum(sum(v.stages.values()) for v in videos)) / len(videos)
+    between = max(0.0, (run.makespan - sum(sum(v.stages.values()) for v in videos)) / len(videos))
     condition = line(("condition",), lambda v: v.windows)
     denoise = line(("denoise",), lambda v: v.windows, calls)
     lent = sum(condition.at(v.windows) + denoise.at(v.windows) for v in videos)
-    return Services(
+    fitted = Services(
         before=line(BEFORE, lambda v: v.frames),
         condition=condition,
         correspond=line(("correspond",), lambda v: v.frames),
         denoise=denoise,
         after=line(AFTER, lambda v: v.frames),
-        flow=max(0.0, flow),
+        flow=between,
+        idle=0.0,
         on_workers=min(1.0, run.worker_cpu / lent),
         cores=1.0,
         delay=setting.delay,
         steps=setting.steps,
     )
+    asleep = (sum(fitted.driver(v.frames) for v in videos) - run.driver_cpu) / len(videos)
+    idle = min(max(asleep, 0.0), between)
+    return replace(fitted, flow=between - idle, idle=idle)
 
 
 def fit_cores(services: Services, run: Measured, makespan: Callable[[Services], float]) -> Services:
-    """The same with `cores` such that the simulated makespan of a second run comes nearest to the real one."""
-    tried = [replace(services, cores=float(c)) for c in np.arange(0.5, 4.01, 0.05)]
+    """The same with `cores` such that the simulated makespan of a second run comes nearest to the real one.
+
+    One at least: that is what a video alone was measured on.
+    """
+    tried = [replace(services, cores=float(c)) for c in np.arange(1.0, 4.01, 0.05)]
     return min(tried, key=lambda s: abs(makespan(s) - run.makespan))
 
 

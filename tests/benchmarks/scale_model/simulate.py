@@ -134,6 +134,7 @@ class _Driver:
             yield from self._lent(s.calls(frames, self.plant.gang), s.denoise.at(k))
             self.tally.calls += k * s.steps * s.delay
             yield from self._work(s.after.at(frames) + s.flow / 2)
+            yield self.env.timeout(s.idle)
 
     def _lent(self, calls: float, work: float) -> Generator[simpy.Event, Any, None]:
         asked = self.env.now

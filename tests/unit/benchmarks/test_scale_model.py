@@ -20,6 +20,7 @@ KNOWN = Services(
     denoise=Line(0.3, 0.05),
     after=Line(0.4, 0.015),
     flow=0.5,
+    idle=0.25,
     on_workers=0.0,
     cores=1.5,
     delay=0.4,
@@ -29,7 +30,7 @@ KNOWN = Services(
 
 def alone(frames: int, lanes: int = 1) -> float:
     """Seconds of one video with everything to itself."""
-    return KNOWN.driver(frames) + KNOWN.calls(frames, lanes)
+    return KNOWN.driver(frames) + KNOWN.idle + KNOWN.calls(frames, lanes)
 
 
 @pytest.mark.parametrize("gang", [1, 2])
@@ -81,6 +82,7 @@ class _Run:
     videos: list[SimpleNamespace]
     makespan: float
     setting: SimpleNamespace
+    driver_cpu: float
     worker_cpu: float = 0.0
 
 
@@ -103,7 +105,7 @@ def made(lengths: list[int]) -> _Run:
         for f in lengths
     ]
     setting = SimpleNamespace(in_flight=1, gang=1, steps=KNOWN.steps, delay=KNOWN.delay)
-    return _Run(videos, sum(map(alone, lengths)), setting)
+    return _Run(videos, sum(map(alone, lengths)), setting, sum(map(KNOWN.driver, lengths)))
 
 
 def test_the_fit_finds_the_services_that_a_run_was_made_from() -> None:
@@ -111,7 +113,7 @@ def test_the_fit_finds_the_services_that_a_run_was_made_from() -> None:
     for name in ("before", "condition", "correspond", "denoise", "after"):
         line, known = getattr(found, name), getattr(KNOWN, name)
         assert (line.base, line.slope) == (pytest.approx(known.base, abs=1e-9), pytest.approx(known.slope))
-    assert found.flow == pytest.approx(KNOWN.flow)
+    assert (found.flow, found.idle) == (pytest.approx(KNOWN.flow), pytest.approx(KNOWN.idle))
 
 
 def test_the_fit_finds_the_cores() -> None:
