@@ -18,8 +18,9 @@ from tasks.store import Store
 
 
 def new_job_id() -> str:
-    """A name that sorts by time and does not repeat: `20261121-110816-3fa9c2`."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    """A name that sorts by time, also within a second, and does not repeat: `20261121-110816-3fa9c2d1`."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%d-%H%M%S}-{now.microsecond:05x}{secrets.token_hex(2)[:3]}"
 
 
 def write_job(store: Store, job_id: str, job: BaseModel) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -134,8 +135,8 @@ def _sent(
 
 def _open(browser: Any, form: str) -> None:
     browser.get(form)
-    WebDriverWait(browser, 30).until(lambda b: _button(b, "Submit"))
-    WebDriverWait(browser, 10).until(lambda b: "seed" in _text(b).lower())
+    _wait(browser, 30).until(lambda b: _button(b, "Submit"))
+    _wait(browser, 10).until(lambda b: "seed" in _text(b).lower())
     _settled(browser)
 
 
@@ -163,7 +164,12 @@ def _send_untouched(browser: Any, form: str, picture: Path, edit: Callable[[], N
         if not _until(lambda: "Unknown error while creating" in _text(browser), 3):
             return
         print("the form said 'Unknown error while creating flow run'; pressing Submit again")
-        WebDriverWait(browser, 10).until(lambda b: _button(b, "Submit")).click()
+        _wait(browser, 10).until(lambda b: _button(b, "Submit")).click()
+
+
+def _wait(browser: Any, seconds: float) -> WebDriverWait[Any]:
+    """A page that draws itself anew takes elements from under the one who looks at them: look again."""
+    return WebDriverWait(browser, seconds, ignored_exceptions=[StaleElementReferenceException])
 
 
 def _settled(browser: Any) -> None:
