@@ -23,6 +23,9 @@ from numba.extending import intrinsic
 STRIP = 64
 """Rows of a strip; strips shift by half of this in every other sweep, so that matches pass their borders."""
 
+LANES = 16
+"""Room for the random trials of a pixel: radii are below 2**15, since offsets are int16."""
+
 
 def jit(function: Callable[..., Any]) -> Any:
     """Compile with numba, GIL released; cached on disk where the machine has a place to write it."""
@@ -159,6 +162,16 @@ def measure(target, source, patch, offsets, errors):  # type: ignore[no-untyped-
             errors[y, x] = _patch_ssd(patch, here, there, stride, stride)
 
 
+@jit
+def acquit(tolls, offsets, costs):  # type: ignore[no-untyped-def]
+    """Turn `costs` into errors in place: matches that moved no longer bear their toll."""
+    height, width = costs.shape
+    for y in range(height):
+        for x in range(width):
+            moved = offsets[y, x, 0] != 0 or offsets[y, x, 1] != 0
+            costs[y, x] -= tolls[y, x] if moved else 0
+
+
 @njit(inline="always")
 def _within(bits, reach):  # type: ignore[no-untyped-def]
     """A whole number of -reach .. reach out of 20 random bits."""
@@ -183,18 +196,47 @@ def _wander(here, theirs, stride, patch, toll, radius, number, height, width, be
     return best, by, bx, tried
 
 
+@njit(inline="always")
+def _hash(number):  # type: ignore[no-untyped-def]
+    """32 random bits of a number (uint32), by shifts and products that a vector of numbers can take at once."""
+    bits = np.uint32(number ^ (number >> np.uint32(16)))
+    bits = np.uint32(bits * np.uint32(0x7FEB352D))
+    bits = np.uint32(bits ^ (bits >> np.uint32(15)))
+    bits = np.uint32(bits * np.uint32(0x846CA68B))
+    return np.uint32(bits ^ (bits >> np.uint32(16)))
+
+
+@njit(inline="always")
+def _thrown(number, reaches, trials, throws):  # type: ignore[no-untyped-def]
+    """Fill `throws` [2,LANES] with a random (dy, dx) of -reach .. reach for each trial, eight trials at a time."""
+    for first in range(0, trials, 8):
+        for trial in range(first, first + 8):
+            bits = _hash(np.uint32(number + np.uint32(np.uint32(trial + 1) * np.uint32(0x9E3779B1))))
+            reach = reaches[trial]
+            span = np.uint32(2 * reach + 1)
+            low, high = np.uint32(bits & np.uint32(0xFFFF)), np.uint32(bits >> np.uint32(16))
+            throws[0, trial] = np.int32(np.uint32(low * span) >> np.uint32(16)) - reach
+            throws[1, trial] = np.int32(np.uint32(high * span) >> np.uint32(16)) - reach
+
+
 @jit
 def sweep(target, source, tolls, patch, radius, key, backward, shift, first, last, offsets, costs):  # type: ignore[no-untyped-def]
     """One scan, in place, over strips `first` .. `last`: neighbours' offsets, then random ones at halving distance.
 
     Strip s covers rows [STRIP * s - shift, STRIP * (s + 1) - shift). A match that costs no more than the toll is
-    exact, or as good as staying: it is left alone.
+    exact, or as good as staying: it is left alone. A neighbour of the same offset is measured again, which is quicker
+    than a branch that the processor cannot foresee.
     """
     height, width = costs.shape
     stride = np.int64(3 * (width + 2 * (patch // 2)))
     mine, theirs = np.int64(target.ctypes.data), np.int64(source.ctypes.data)
     step = -1 if backward else 1
-    tried = 0
+    reaches, throws = np.zeros(LANES, np.int32), np.zeros((2, LANES), np.int32)
+    trials, tried = 0, 0
+    while radius >> trials:
+        reaches[trials] = radius >> trials
+        trials += 1
+    salt = np.uint32((key ^ (key >> 32)) & 0xFFFFFFFF)
     for strip in range(first, last):
         top, bottom = max(0, strip * STRIP - shift), min(height, (strip + 1) * STRIP - shift)
         for i in range(bottom - top):
@@ -206,26 +248,26 @@ def sweep(target, source, tolls, patch, radius, key, backward, shift, first, las
                     continue
                 here = mine + y * stride + 3 * x
                 by, bx = y + np.int64(offsets[y, x, 0]), x + np.int64(offsets[y, x, 1])
-                for side in range(2):
-                    if side == 0:
+                _thrown(_hash(np.uint32(salt + np.uint32(y * width + x))), reaches, trials, throws)
+                for turn in range(2 + trials):
+                    if turn == 0:
                         if j == 0:
                             continue
                         qy, qx = y + np.int64(offsets[y, x - step, 0]), x + np.int64(offsets[y, x - step, 1])
-                    else:
+                    elif turn == 1:
                         if i == 0:
                             continue
                         qy, qx = y + np.int64(offsets[y - step, x, 0]), x + np.int64(offsets[y - step, x, 1])
-                    qy, qx = min(max(qy, 0), height - 1), min(max(qx, 0), width - 1)
-                    if qy != by or qx != bx:
-                        tried += 1
-                        cost = _patch_ssd(patch, here, theirs + qy * stride + 3 * qx, stride, stride) + toll
-                        if cost < best:
-                            best, by, bx = cost, qy, qx
-                number = np.uint64(key) ^ (np.uint64(y * width + x + 1) * np.uint64(0x9E3779B97F4A7C15))
-                best, by, bx, more = _wander(
-                    here, theirs, stride, patch, toll, radius, number, height, width, best, by, bx
-                )
-                tried += more
+                    else:
+                        if best <= toll:
+                            break
+                        qy, qx = by + np.int64(throws[0, turn - 2]), bx + np.int64(throws[1, turn - 2])
+                    if np.uint64(qy) >= np.uint64(height) or np.uint64(qx) >= np.uint64(width):
+                        qy, qx = min(max(qy, 0), height - 1), min(max(qx, 0), width - 1)
+                    tried += 1
+                    cost = _patch_ssd(patch, here, theirs + qy * stride + 3 * qx, stride, stride) + toll
+                    if cost < best:
+                        best, by, bx = cost, qy, qx
                 costs[y, x] = best
                 offsets[y, x, 0] = by - y
                 offsets[y, x, 1] = bx - x

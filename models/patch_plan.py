@@ -32,8 +32,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.patch not in (5, 7):
             raise ConfigError(f"patch must be 5 or 7, got {self.patch}")
-        if self.radius < 1:
-            raise ConfigError(f"radius must be >= 1, got {self.radius}")
+        if not 1 <= self.radius < 2**15:
+            raise ConfigError(f"radius must be a whole number of 1..32767, got {self.radius}")
         if self.levels is not None and self.levels < 1:
             raise ConfigError(f"levels must be >= 1, got {self.levels}")
         if self.sweeps < 0 or self.fine_sweeps < 0:

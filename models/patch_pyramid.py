@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.patch_kernels import begin, jit
+from models.patch_kernels import acquit, begin, jit
 from models.patch_plan import Plan
 
 TAIL = 64
@@ -67,7 +67,8 @@ def descend(
         begin(level.target, level.source, level.tolls, plan.patch, coarse, offsets, costs)
         for turn, key in enumerate(plan.keys(depth)):
             offsets, costs = improve(level, turn, key, (offsets, costs))
-    return offsets, costs - level.tolls * offsets.any(-1)
+    acquit(levels[0].tolls, offsets, costs)
+    return offsets, costs
 
 
 def tolls(image: NDArray[np.uint8], plan: Plan) -> NDArray[np.int32]:
@@ -140,7 +141,8 @@ def _charge(framed, patch, peak, charged):  # type: ignore[no-untyped-def]
                 r, g, b = r - sums[i], g - sums[i + 1], b - sums[i + 2]
                 square -= squares[i] + squares[i + 1] + squares[i + 2]
             if x >= 0:
-                spread = np.int64(2 * (area * square - r * r - g * g - b * b)) // area
-                if spread > peak:
-                    spread = peak * peak // spread
-                charged[y, x] = 3 * spread >> 2
+                charged[y, x] = 2 * (area * square - r * r - g * g - b * b)
+        for x in range(width):  # whole numbers below 2**53 over whole numbers: the floor of the float quotient is exact
+            spread = np.floor(charged[y, x] / np.float64(area))
+            over = np.floor(np.float64(peak) * np.float64(peak) / max(spread, 1.0))
+            charged[y, x] = np.int32(min(spread, over) * 0.75)

@@ -8,7 +8,6 @@ name.
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.store.blobs import TornArtifact, digest
-from tasks.store.keys import canonical_json
 
 if TYPE_CHECKING:
     from tasks.store.store import Store
@@ -27,15 +25,6 @@ Pair = tuple[int, int] | tuple[str, str]
 Match = tuple[np.ndarray[Any, np.dtype[np.int16]], np.ndarray[Any, Any] | None]
 
 _SCHEMA = b"1"
-
-
-def pairs_key(clip: str, working_size: tuple[int, int], patch: int, seed: int, version: int) -> str:
-    """Base key of a clip's packs: what a match depends on besides the two frames.
-
-    `clip` is the digest of the source frames when pairs are frame numbers, "" when pairs are frame digests.
-    """
-    question = {"clip": clip, "size": working_size, "patch": patch, "seed": seed, "version": version}
-    return hashlib.sha256(canonical_json(question)).hexdigest()[:32]
 
 
 class PairPacks:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.store import Store
-from tasks.store.pairs import Match, Pair, PairPacks, pairs_key
+from tasks.store.pairs import Match, Pair, PairPacks
 from tests.strategies import fresh_store, untimed
 
 
@@ -88,15 +88,3 @@ def test_packs_that_do_not_fit_together_are_refused(store: Store) -> None:
         packs.write(0, {(0, 1): (np.zeros((2, 2, 2), np.int32), None)})  # type: ignore[dict-item]
     assert packs.write(0, {}) == 0
     assert store.blobs.list("pairs") == []
-
-
-def test_base_key_holds_what_a_match_depends_on() -> None:
-    questions = [
-        ("c", (256, 144), 5, 0, 1),
-        ("d", (256, 144), 5, 0, 1),
-        ("c", (144, 256), 5, 0, 1),
-        ("c", (256, 144), 7, 0, 1),
-        ("c", (256, 144), 5, 1, 1),
-        ("c", (256, 144), 5, 0, 2),
-    ]
-    assert len({pairs_key(*question) for question in questions}) == len(questions)
