@@ -29,6 +29,7 @@ from tasks.video.encoder import THREADS, Container, Encoding, choose_container, 
 from tasks.video.facts import ClipFacts, ClipIndex
 from tasks.video.landing import FramesFailed, landing, settle, temporary_for
 from tasks.video.packets import scan
+from tasks.video.priority import priority_kept
 
 Frame = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
@@ -119,7 +120,8 @@ def _encode(
         target.set_chapters(shifted_chapters(facts, index))
 
         # Encoders and headers fail here, not inside the copying of somebody's sound.
-        target.start_encoding()
+        with priority_kept():
+            target.start_encoding()
 
         def mux(packets: Iterable[Any]) -> None:
             for packet in packets:

@@ -58,6 +58,7 @@ SHOWN = {
     "fidelity_gain": ("over control dB", 2),
     "sharpness_ratio": ("sharpness", 3),
     "seam_ratio": ("seam ratio", 2),
+    "seam_over_filter": ("over filter's seam", 2),
     "style_accuracy": ("style accuracy", 3),
 }
 HEAD = """\
@@ -70,8 +71,9 @@ Default: {default}.
 
 Excess is (arm - steady) / (control - steady) of masked Pixel-MSE, 0 as steady as the source (or as the style as a
 steady filter of it), below 0 smoother; it does not exist where the control flickers no more than that. Sharpness is
-over the control's, seam ratio is flicker across window borders over flicker inside. Mean over clips, 95 % bootstrap
-interval; with so few clips an interval is little more than their range.
+over the control's, seam ratio is flicker across window borders over flicker inside; beside it the same over that of
+the steady filter, which has no windows, so its own ratio is the motion that happens to fall on borders. Mean over
+clips, 95 % bootstrap interval; with so few clips an interval is little more than their range.
 
 {table}
 
@@ -104,9 +106,19 @@ def measure(clips: Sequence[Planned], jobs: Mapping[str, RestyleJob], kept: Kept
                 print(f"{clip.path.name} {arm}: {time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
             rows[arm] = kept.rows[name]["figures"]
         figures = clip_figures(rows)
-        control = figures[CONTROL]["fidelity_psnr"]
-        found.append({arm: {**row, "fidelity_gain": row["fidelity_psnr"] - control} for arm, row in figures.items()})
+        found.append({arm: {**row, **against(row, figures)} for arm, row in figures.items()})
     return found
+
+
+def against(row: Mapping[str, float], figures: ClipFigures) -> dict[str, float]:
+    """An arm's fidelity beside the control's, and its seams beside those of the style as a steady filter.
+
+    The filter knows no windows: what it flickers more at their borders is the motion that happens to fall there.
+    """
+    return {
+        "fidelity_gain": row["fidelity_psnr"] - figures[CONTROL]["fidelity_psnr"],
+        "seam_over_filter": row["seam_ratio"] / figures[FILTER]["seam_ratio"],
+    }
 
 
 def table(clips: Sequence[ClipFigures]) -> str:

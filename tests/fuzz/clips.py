@@ -11,6 +11,8 @@ import av
 import av.codec
 import numpy as np
 
+from tasks.video.priority import priority_kept
+
 
 @dataclass(frozen=True, eq=False)
 class Kind:
@@ -78,6 +80,8 @@ def write(kind: Kind, folder: Path, frames: int = 10) -> Path | None:
             if kind.interlaced:
                 video.codec_context.flags |= 1 << 18 | 1 << 29  # interlaced DCT and motion estimation
             sound = out.add_stream(kind.audio, rate=48000) if kind.audio else None
+            with priority_kept():
+                out.start_encoding()
             for number in range(frames):
                 frame = av.VideoFrame.from_ndarray(picture(number, height, width), format="rgb24")
                 out.mux(video.encode(frame.reformat(format=kind.pix_fmt)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -99,6 +100,13 @@ def test_every_codec_keeps_size_and_colour(media, tmp_path, read_clip, codec, bi
     assert after[0].bit_depth == bits
     error = np.abs(after[2][:, 8:-8, 8:-8].astype(int) - before[2][:, 8:-8, 8:-8]).mean()
     assert error < (0.01 if codec == "ffv1" and bits == 8 else 3.0)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="this system has no scheduling policies")
+def test_an_encoder_does_not_make_the_process_real_time(media, tmp_path, read_clip):
+    """SVT-AV1 does, where root runs it."""
+    rewrite(read_clip, media.write(tmp_path / "a.mp4"), tmp_path, OutputConfig(codec="libsvtav1"))
+    assert {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")} == {os.SCHED_OTHER}
 
 
 def test_ffv1_is_exact(media, tmp_path, read_clip):
