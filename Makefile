@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench chaos install clean
+.PHONY: demo test test-unit test-parts lint bench chaos install clean
 
 install: $(STAMP)
 
@@ -20,9 +20,15 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install      ## render a clip, restyle it, say where it is
 	$(BIN)/steadyframe demo
 
-test: install      ## lint, types, layers, then every test
+test: install      ## lint, types, layers, then every test: the two halves side by side, one waits while the other computes
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest tests
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-unit test-parts
+
+test-unit: install  ## what needs nothing but this process
+	$(BIN)/pytest tests/unit tests/oracles tests/gpu
+
+test-parts: install ## what starts servers, actors, browsers, and kills them
+	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/oracles --ignore=tests/gpu
 
 lint: install      ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

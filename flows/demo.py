@@ -13,6 +13,8 @@ import av
 import numpy as np
 from platformdirs import user_cache_path
 
+from tasks.video.encoder import steady_x264
+
 FRAMES = 50
 FPS = 25
 SEED = 23
@@ -37,7 +39,7 @@ def _write(path: Path) -> None:
 
     frames_FHWC = render_clip(SEED, FRAMES).frames_FHWC
     with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=FPS, options={"crf": "16", "threads": "1"})
+        video = container.add_stream("libx264", rate=FPS, options={"crf": "16", "threads": "1", **steady_x264()})
         video.height, video.width = frames_FHWC.shape[1:3]
         video.pix_fmt = "yuv420p"
         audio = container.add_stream("aac", rate=_RATE)

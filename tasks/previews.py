@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import ConfigError
+from tasks.video.encoder import steady_x264
 
 Frames = Iterable[npt.NDArray[np.uint8]]
 
@@ -60,7 +61,7 @@ def preview_mp4(frames: Frames, fps: float, max_side: int = MAX_SIDE, crf: int =
         stream: Any = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         # a key frame every second, so that stepping and seeking in the page are quick
-        stream.options = {"crf": str(crf), "preset": "medium", "g": str(max(1, round(fps)))}
+        stream.options = {"crf": str(crf), "preset": "medium", "g": str(max(1, round(fps))), **steady_x264()}
         stream.thread_count = 1
         for frame in chain([first], coming):
             if frame.shape != first.shape:

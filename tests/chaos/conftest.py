@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
 import pytest
 
 from tests.chaos.forked import Orders, fork
 from tests.chaos.ledger import Trial, table
 from tests.chaos.watching import left_behind, mark_children
+from tests.small_clips import write_clip
 
 # Ray's own agents notice the loss of their node by polling; on busy cores that takes a minute or two.
 PATIENCE = 200.0
@@ -33,20 +32,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.write_line(line)
 
 
-def write_clip(path: Path, frames: int = 17, height: int = 48, width: int = 64, seed: int = 3) -> Path:
-    """A small moving texture."""
-    rng = np.random.default_rng(seed)
-    big = rng.integers(0, 255, (height // 4, width // 2, 3)).astype(np.uint8).repeat(4, 0).repeat(4, 1)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for n in range(frames):
-            picture = np.ascontiguousarray(np.roll(big, 2 * n, axis=1)[:, :width])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-    return path
-
-
 @pytest.fixture(scope="session", autouse=True)
 def marked() -> None:
     mark_children()
@@ -54,7 +39,7 @@ def marked() -> None:
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_clip(tmp_path_factory.mktemp("chaos") / "clip.mp4")
+    return write_clip(tmp_path_factory.mktemp("chaos") / "clip.mp4", frames=17, seed=3, speed=2)
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,12 @@ import yaml
 
 from configs.library import OWN_KEYS
 from tests.chaos.commands import digests, steadyframe, told, until
-from tests.chaos.conftest import write_clip
 from tests.chaos.drive import chaos_job
 from tests.chaos.forked import Orders, fork
 from tests.chaos.killing import kill_everything, newest_commit
 from tests.chaos.ledger import Trial
 from tests.chaos.watching import Reader
+from tests.small_clips import write_clip
 
 CLIPS = 3
 
@@ -29,7 +29,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of clips."""
     folder = tmp_path_factory.mktemp("library")
     for number in range(CLIPS):
-        write_clip(folder / f"clip-{number}.mp4", seed=number)
+        write_clip(folder / f"clip-{number}.mp4", frames=17, seed=number, speed=2)
     return folder
 
 

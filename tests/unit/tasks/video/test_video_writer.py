@@ -12,10 +12,11 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from configs.errors import ConfigError, StoreError
 from configs.job import InputConfig, OutputConfig
-from tasks.video.encoder import choose_container
+from tasks.video.encoder import choose_container, choose_encoding
 from tasks.video.source import probe
 from tasks.video.writer import read_key, write_video
 
@@ -107,6 +108,13 @@ def test_an_encoder_does_not_make_the_process_real_time(media, tmp_path, read_cl
     """SVT-AV1 does, where root runs it."""
     rewrite(read_clip, media.write(tmp_path / "a.mp4"), tmp_path, OutputConfig(codec="libsvtav1"))
     assert {os.sched_getscheduler(int(thread)) for thread in os.listdir("/proc/self/task")} == {os.SCHED_OTHER}
+
+
+@pytest.mark.parametrize(("capability", "options"), [("AVX512", {"x264-params": "asm=avx2"}), ("AVX2", {})])
+def test_x264_leaves_out_the_code_that_does_not_always_write_the_same_bits(monkeypatch, capability, options):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    chosen = choose_encoding(OutputConfig(codec="libx264"), 48, 64, "mp4").options
+    assert {name: value for name, value in chosen.items() if name == "x264-params"} == options
 
 
 def test_ffv1_is_exact(media, tmp_path, read_clip):
