@@ -12,15 +12,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from configs.errors import ConfigError
 from configs.job import DeflickerConfig, InputConfig, OutputConfig, RestyleJob, Strict
 from configs.job_errors import sentences
-from configs.keys import Loc, field_at, text_to_value
+from configs.keys import Loc
 from configs.layers import Layers
-from configs.overrides import read_config
+from configs.overrides import read_config, split_set
 
 SHORT_KEYS: Mapping[str, str] = MappingProxyType(
     {
@@ -135,19 +134,7 @@ def build_deflicker_job(
 
 def parse_set(text: str) -> tuple[Loc, Any]:
     """Split `a.b=c` into the path and the value, typed by the field where YAML guesses wrong. Errors: ConfigError."""
-    key, sign, raw = text.partition("=")
-    key = key.strip()
-    if not sign or not key or not all(key.split(".")):
-        raise ConfigError(f"--set needs key=value, got {text!r}; e.g. --set window=4 or --set output.crf=20")
-    path: Loc = tuple(SHORT_KEYS.get(key, key).split("."))
-    kind = field_at(DeflickerJob, path)
-    try:
-        value = yaml.safe_load(raw)
-    except yaml.YAMLError:
-        if kind is not str:
-            raise ConfigError(f"--set {key}: {raw!r} is not a YAML value") from None
-        value = raw
-    return path, text_to_value(raw, value, kind)
+    return split_set(text, DeflickerJob, SHORT_KEYS, "--set window=4 or --set output.crf=20")
 
 
 def keyframes_of(item: Any) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from configs.errors import ConfigError
 from configs.job import RestyleJob
@@ -76,20 +76,27 @@ def parse_set(text: str) -> tuple[Loc, Any]:
 
     `prompt=1984` stays text, `deflicker.steps=0.5,1.0` is a list. Errors: ConfigError.
     """
+    return split_set(text, RestyleJob, SHORT_KEYS, "--set guidance_scale=3 or --set output.crf=20")
+
+
+def split_set(text: str, job: type[BaseModel], short: Mapping[str, str], example: str) -> tuple[Loc, Any]:
+    """`parse_set` for any kind of job and its short keys; a short key stands for its long one unless the value is a
+    mapping (`deflicker={...}` is the whole section). `example` is what the message on a missing `=` shows.
+    """
     key, sign, raw = text.partition("=")
     key = key.strip()
     if not sign or not key or not all(key.split(".")):
-        raise ConfigError(f"--set needs key=value, got {text!r}; e.g. --set guidance_scale=3 or --set output.crf=20")
+        raise ConfigError(f"--set needs key=value, got {text!r}; e.g. {example}")
     try:
         value = yaml.safe_load(raw)
     except yaml.YAMLError as error:
-        if field_at(RestyleJob, tuple(key.split("."))) is not str:
+        if field_at(job, tuple(short.get(key, key).split("."))) is not str:
             raise ConfigError(f"--set {key}: {raw!r} is not a YAML value: {_first_line(error)}") from None
         value = raw
-    if key in SHORT_KEYS and not isinstance(value, dict):
-        key = SHORT_KEYS[key]
+    if not isinstance(value, dict):
+        key = short.get(key, key)
     path: Loc = tuple(key.split("."))
-    return path, text_to_value(raw, value, field_at(RestyleJob, path))
+    return path, text_to_value(raw, value, field_at(job, path))
 
 
 def read_config(path: Path) -> tuple[dict[str, Any], dict[Loc, str], str]:

@@ -25,8 +25,12 @@ _NAME = (
     r"|ENCRYPTION_KEY|SAS_KEY|ACCOUNT_KEY)"
 )
 _LOWER = r"aws_[a-z_]+|password|passwd|client_secret|access_token|auth_token|api_key|secret_key"
-_USER_INFO = r"[^/?#\s\x22'@]*@|[^/?#\s\x22'@:]*:(?!\d+/)[^?#\s\x22'@]*@"
-"""`user:password@` of a URL, also with a slash in the password that nobody escaped; `host:80/a@b` is none."""
+_AZURE = ("abfs", "abfss", "wasb", "wasbs")
+_USER_INFO = (
+    "".join(f"(?<!{scheme}://)" for scheme in _AZURE) + r"[^/?#\s\x22'@:]*@|[^/?#\s\x22'@:]*:(?!\d+/)[^?#\s\x22'@]*@"
+)
+"""`user:password@` of a URL, also with a slash in the password that nobody escaped; `host:80/a@b` is none, and what
+stands before the @ in Azure's addresses is a container, `abfs://container@account/path`."""
 _ENVIRONMENT = re.compile(_NAME)
 _NOTIFY = "STEADYFRAME_NOTIFY"  # an address of a chat, which is a secret as a whole
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -39,7 +43,10 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b(?::[^\s@\"']+(?=@))?"), MASK),
     # tokens that say by their shape what they are: GitHub, Hugging Face, Slack, JSON web tokens, private keys
     (re.compile(r"\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bhf_\w{20,}|\bxox[abeprs]-[\w-]{10,}"), MASK),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|(?<=hooks\.slack\.com/)[^\s\"']+"), MASK),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), MASK),
+    # addresses of chats, whose path is the secret
+    (re.compile(r"(?<=hooks\.slack\.com/)[^\s\"']+|(?<=discord\.com/api/webhooks/)[^\s\"']+"), MASK),
+    (re.compile(r"(?<=webhook\.office\.com/)[^\s\"']+|(?<=discordapp\.com/api/webhooks/)[^\s\"']+"), MASK),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
     (re.compile(r"(?i)(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic)?\s*)[^\s\"',}]+"), rf"\g<1>{MASK}"),
     (re.compile(rf"\b({_NAME})([\"']?\s*[=:]\s*[\"']?)[^\s\"',}}]+"), rf"\g<1>\g<2>{MASK}"),

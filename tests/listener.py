@@ -13,7 +13,7 @@ from typing import Any
 
 @dataclass
 class Listener:
-    """`told` are the bodies of POSTs in order, as JSON; every one is answered with `answer`."""
+    """`told` are the bodies of POSTs in order, as JSON; every one, and every GET, is answered with `answer`."""
 
     url: str = ""
     answer: int = 200
@@ -31,6 +31,9 @@ def listening(answer: int = 200) -> Iterator[Listener]:
             kept.told.append(json.loads(body))
             self.send_response(kept.answer)
             self.end_headers()
+
+        def do_GET(self) -> None:
+            self.send_error(kept.answer)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from configs.errors import Interrupted, SteadyframeError
+from configs.errors import Interrupted
 from configs.library import LibraryJob
 from flows.library.plan import Video
 from flows.result import ErrorEntry, JobResult, Status
 from tasks.failure import classify
 from tasks.library_page import LibraryRow
 from tasks.run import VideoResult, WindowSteps
-from tasks.store import StageKey, Store
-from tasks.video.facts import ClipIndex
+from tasks.store import Store
+from tasks.thumbnail import thumbnail_of
 
 
 class LibraryFacts(BaseModel):
@@ -147,21 +146,8 @@ def _row(job_id: str, video: Video, end: End | None, store: Store) -> LibraryRow
         review_reasons=tuple(output.metrics.get("review_reasons", ())) if output.review else (),
         seconds=end.seconds,
         frames=output.frames,
-        thumbnail=_thumbnail(end.result, store),
+        thumbnail=thumbnail_of(store, end.result.stages),
     )
-
-
-def _thumbnail(result: VideoResult, store: Store) -> bytes:
-    """The first shot's poster, which `decode` left; none when it is gone."""
-    key = next((stage.key for stage in result.stages if stage.stage == "decode"), "")
-    try:
-        manifest = store.lookup(StageKey("decode", key, {})) if key else None
-        if manifest is None:
-            return b""
-        posters = ClipIndex.model_validate_json(store.read_part(manifest, "index.json")).posters
-        return base64.b64decode(posters[0]) if posters else b""
-    except (SteadyframeError, ValueError, KeyError):
-        return b""
 
 
 def page_path(job: LibraryJob) -> Path:

@@ -48,8 +48,9 @@ def local_copy(uri: str) -> Iterator[Path]:
             path.write_bytes(patiently(lambda: _whole(fs, remote)))
         except FileNotFoundError as error:
             raise UnreadableVideo(f"{uri}: no such object; check the address") from error
-        except (OSError, ValueError, ImportError) as error:
-            raise UnreadableVideo(f"{uri}: could not be fetched ({error}); check address and credentials") from error
+        except Exception as error:  # every back end has its own: aiohttp, botocore, gcsfs, azure
+            said = str(error) or type(error).__name__
+            raise UnreadableVideo(f"{uri}: could not be fetched ({said}); check address and credentials") from error
         yield path
 
 

@@ -18,7 +18,7 @@ from tests.benchmarks.scale_model.services import Services, fit_alone, fit_cores
 from tests.benchmarks.scale_model.simulate import Plant, Simulated, simulated
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "scale.md"
-GPUS, DELAY, STEPS = 4, 0.4, 4
+GPUS, DELAY, STEPS = 4, 0.5, 10
 SLOWER = (1.0, 4.0)
 ALONE = (8, 24, 40, 64, 16, 56)
 CROWD = (64, 8, 24, 40, 16, 56, 32, 48, 8, 64, 24, 16)

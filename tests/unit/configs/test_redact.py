@@ -32,11 +32,16 @@ HIDDEN = [
     f"aws_secret_access_key = {SECRET}",
     f"Authorization: Bearer {SECRET}",
     f"connecting with password={SECRET}, host=db",
+    f"abfs://container:{SECRET}@account.dfs.core.windows.net/a.mp4",
+    f"POST https://hooks.slack.com/services/T0/B0/{SECRET} said 404",
+    f"POST https://discord.com/api/webhooks/12345/{SECRET} said 404",
+    f"POST https://firm.webhook.office.com/webhookb2/{SECRET} said 404",
 ]
 LEFT_ALONE = [
     "s3://bucket/holiday@2x.mp4",
     "https://host.example:8080/a@b/clip.mp4?versionId=3",
     "/home/me@work/clip.mp4",
+    "abfs://container@account.dfs.core.windows.net/night/clip.mp4",
     "a basic bearer of a golden key: at night = good, token of love",
     "--set needs key=value, got 'window'; e.g. --set window.size=4",
     "denoise 1a2b3c4d is not what was published",
@@ -112,6 +117,6 @@ def test_a_form_refuses_an_address_with_a_secret_and_says_where_to_put_it(text: 
     assert SECRET not in str(refused.value)
 
 
-@pytest.mark.parametrize("text", [*LEFT_ALONE[:4], "demo", "secret:clip", "clips/*.mp4", "window.size=4"])
+@pytest.mark.parametrize("text", [*LEFT_ALONE[:5], "demo", "secret:clip", "clips/*.mp4", "window.size=4"])
 def test_a_form_takes_everything_else(text: str) -> None:
     assert re.search(OPEN_TEXT, text)

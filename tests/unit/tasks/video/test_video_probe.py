@@ -9,8 +9,10 @@ import pytest
 
 from configs.errors import UnreadableVideo, UnsupportedVideo, VideoTooLarge
 from configs.job import InputConfig
+from tasks.failure import classify
 from tasks.video.facts import ClipFacts
 from tasks.video.source import local_copy, probe, shown_size
+from tests.listener import listening
 
 PQ = {"color_trc": 16, "color_primaries": 9, "colorspace": 9, "color_range": 1}
 HLG = {**PQ, "color_trc": 18}
@@ -162,3 +164,14 @@ def test_a_remote_object_is_fetched_whole_and_named_by_its_address(media, tmp_pa
     assert probe("memory://clips/a.mp4", InputConfig()).uri == "memory://clips/a.mp4"
     refuse("memory://clips/none.mp4", UnreadableVideo, "no such object")
     assert probe(f"file://{path}", InputConfig()).frames == 12
+
+
+@pytest.mark.parametrize(("answer", "failure"), [(403, "poison"), (404, "poison"), (503, "transient")])
+def test_what_a_web_server_refuses_is_the_video_s_fault_and_what_it_cannot_do_now_is_tried_again(
+    answer, failure, monkeypatch
+):
+    monkeypatch.setattr("tasks.video.source.patiently", lambda request: request())
+    with listening(answer) as server, pytest.raises(UnreadableVideo, match="check") as refused:
+        probe(server.url, InputConfig())
+    assert classify(refused.value) == failure
+    assert "planted-token" not in str(refused.value)
