@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
@@ -28,7 +28,8 @@ class LibraryJob(Strict):
     """Restyle a library: what is new or changed in it, at most `max_in_flight` videos at a time.
 
     Patterns of `include`, `exclude` and `priorities` are matched against a video's path below its source, `*` crossing
-    folders too; one without '/' against the file's name in any folder. A higher priority runs first, others as listed.
+    folders too; one without '/' against the file's name in any folder. A higher priority runs first; among equals those
+    of one model together, and these by `order`: a long video begun last keeps one worker busy while the others idle.
     """
 
     sources: tuple[str, ...] = Field(description="files, folders, globs or URLs")
@@ -44,6 +45,9 @@ class LibraryJob(Strict):
     )
     failed_share: float = Field(0.5, ge=0.0, le=1.0, description="above this share of dead videos the library failed")
     priorities: dict[str, int] = Field({}, description="pattern to number; the highest of those that match counts")
+    order: Literal["largest", "listed"] = Field(
+        "largest", description="largest file first, or as the sources list them"
+    )
     gate: GateConfig | None = Field(None, description="limits on figures for every video; null: the job's own")
     budget: BudgetConfig | None = Field(None, description="what one run of it may spend before it stops to ask")
     preview: bool = Field(False, description="a few frames of each first, then the rest when approved")

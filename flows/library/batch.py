@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,7 +62,7 @@ class Batch:
         self.purse = Purse(self.job.budget)  # of all videos; also what they learn from earlier jobs is read once
 
     def known_already(self, videos: Sequence[Video]) -> list[Video]:
-        """Note the ends that need no run (cannot be planned, noted as done); the others, in order."""
+        """Note the ends that need no run (cannot be planned, noted as done); the others, in the order of their run."""
         for video in videos:
             if video.error is not None:
                 self.ended(End(video, error=video.error))
@@ -70,11 +71,11 @@ class Batch:
             self.engines.facts(video.job.model)  # weights that are not there are said once, before all else
         with ThreadPoolExecutor(LOOKERS) as pool:
             found = list(pool.map(self._recalled, sound))
-        left = []
-        for video, end in zip(sound, found, strict=True):
-            if end is None:
-                left.append(video)
-            else:
+            left = [video for video, end in zip(sound, found, strict=True) if end is None]
+            if self.job.order == "largest":
+                left = _largest_first(left, list(pool.map(_bytes, left)))
+        for end in found:
+            if end is not None:
                 self.ended(end)
         return left
 
@@ -189,6 +190,18 @@ class Batch:
         except Exception as error:  # the next run will ask the keys instead
             self.observe(Progress(run.source, "", message=f"no note was kept: {error}", level="debug"))
         return result
+
+
+def _bytes(video: Video) -> int:
+    stamp = stamp_of(video.uri)
+    return stamp.bytes if stamp else 0
+
+
+def _largest_first(videos: Sequence[Video], sizes: Sequence[int]) -> list[Video]:
+    """Order neighbours that are equal in priority and model by size; equal sizes stay as they are."""
+    size = dict(zip((video.number for video in videos), sizes, strict=True))
+    equals = groupby(videos, key=lambda video: (video.priority, video.job.model))
+    return [video for _, group in equals for video in sorted(group, key=lambda video: -size[video.number])]
 
 
 def _word(end: End) -> str:

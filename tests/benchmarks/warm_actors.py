@@ -20,7 +20,7 @@ from tasks.engine.lending import Loan
 from tasks.engine.pool import EnginePool
 from tasks.run import Progress, Run, VideoResult
 from tasks.store import Store
-from tests.chaos.conftest import write_clip
+from tests.small_clips import write_clip
 
 
 def measure(workers: int, preset: str, videos: int, folder: Path) -> tuple[list[float], int]:

@@ -13,8 +13,8 @@ from tasks.engine.pool import EnginePool
 from tasks.pipeline import restyle_video
 from tasks.run import Run
 from tasks.store import Store
-from tests.chaos.conftest import write_clip
 from tests.chaos.drive import chaos_job
+from tests.small_clips import write_clip
 
 pytestmark = [
     pytest.mark.gpu,

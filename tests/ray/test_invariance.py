@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 
-from tests.chaos.conftest import write_clip
 from tests.chaos.killing import outcome, start
+from tests.small_clips import write_clip
 
 WAYS = [(0, None), (0, 1), (0, 2), (1, None), (2, 1), (3, 2)]
 

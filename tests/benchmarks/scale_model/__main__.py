@@ -39,7 +39,7 @@ def settings() -> dict[str, tuple[Setting, Sequence[int]]]:
 def as_here(services: Services, run: Measured) -> Simulated:
     """The model of a run on this machine."""
     s = run.setting
-    lengths = [video.frames for video in run.videos]
+    lengths = sorted((video.frames for video in run.videos), reverse=True)  # `order` of a library: largest first
     return simulated(services, lengths, Plant(s.gpus, s.gang, s.in_flight, one_machine=True))
 
 

@@ -27,7 +27,9 @@ def write_mix(folder: Path, lengths: Sequence[int], seed: int) -> Path:
 
 
 def large_library(count: int, seed: int = 0) -> list[int]:
-    """Frames of `count` videos: log-normal, half of them below 10 s at 24 frames per second, none beyond a minute."""
+    """Frames of `count` videos, largest first as a library runs them: log-normal, half of them below 10 s at 24 frames
+    per second, none beyond a minute.
+    """
     rng = np.random.default_rng(seed)
     drawn = rng.lognormal(np.log(240), 0.8, count)
-    return [int(np.clip(frames, LEAST, MOST)) for frames in drawn]
+    return sorted((int(np.clip(frames, LEAST, MOST)) for frames in drawn), reverse=True)

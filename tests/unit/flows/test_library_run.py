@@ -21,7 +21,7 @@ from tasks import pipeline
 from tasks.engine.pool import EnginePool
 from tasks.run import Run, VideoResult
 from tasks.store import Store
-from tests.chaos.conftest import write_clip
+from tests.small_clips import write_clip
 
 LIGHT = ["num_inference_steps=1", "start=noised", "working_size=32", "report.max_megabytes=0.05", "deflicker.window=1"]
 
@@ -184,6 +184,20 @@ def test_a_sidecar_changes_one_video_and_priorities_the_order(library: Library) 
     assert [a.key == b.key for a, b in zip(plain.outputs, with_sidecar.outputs, strict=True)] == [True, False]
     library.run("num_inference_steps=2", "max_in_flight=1", "priorities={'b/*': 2}")
     assert library.ran == ["c.mp4", "a.mp4"]
+
+
+def test_the_largest_file_goes_first_among_equals_unless_the_listing_is_asked_for(library: Library) -> None:
+    """A long video begun last would keep one worker busy while the others idle."""
+    large = write_clip(library.folder / "in" / "large.mp4", frames=9, height=32, width=32, seed=7)
+    sizes = {path.name: path.stat().st_size for path in large.parent.rglob("*.mp4")}
+    by_size = sorted(sizes, key=lambda name: -sizes[name])
+    assert by_size[0] == "large.mp4"
+    library.run("max_in_flight=1")
+    assert library.ran == by_size
+    library.run("max_in_flight=1", "order=listed", "seed=1")
+    assert library.ran == ["a.mp4", "c.mp4", "large.mp4"]
+    library.run("max_in_flight=1", 'priorities={"c.mp4": 1}', "seed=2")
+    assert library.ran == ["c.mp4", *(name for name in by_size if name != "c.mp4")]
 
 
 def test_a_sidecar_keeps_to_what_the_caller_allows(library: Library) -> None:
