@@ -162,7 +162,7 @@ class RestyleJob(Strict):
 
     method: Literal["restyle"] = "restyle"
     sources: tuple[str, ...] = Field(("demo",), description="files, folders or URLs; 'demo' is the built-in clip")
-    out: str = "steadyframe-out"
+    out: str = Field("steadyframe-out", description="folder or URL of the results")
     naming: str = Field(DEFAULT_NAMING, description="name of a result below `out`, without its suffix; in no key")
     prompt: str | None = None
     negative_prompt: str = ""

@@ -35,7 +35,7 @@ class LibraryJob(Strict):
     sources: tuple[str, ...] = Field(description="files, folders, globs or URLs")
     include: tuple[str, ...] = Field((), description="patterns; empty takes every video")
     exclude: tuple[str, ...] = Field((), description="patterns of what to leave out")
-    out: str = "steadyframe-out"
+    out: str = Field("steadyframe-out", description="folder or URL of the results")
     naming: str = Field(DEFAULT_NAMING, description="name of a result below `out`, without its suffix")
     preset: str = DEFAULT_PRESET
     settings: dict[str, Any] = Field({}, description="keys of the restyle job, as in a job file")
@@ -67,8 +67,8 @@ class LibraryJob(Strict):
     @field_validator("out")
     @classmethod
     def _a_folder(cls, value: str) -> str:
-        if not value.strip() or "://" in value.removeprefix("file://"):
-            raise ValueError(f"must be a folder of this machine, got {value!r}; results are in the store as well")
+        if not value.strip():
+            raise ValueError(f"must be a folder or a URL, got {value!r}")
         return value.removeprefix("file://")
 
     @field_validator("naming")

@@ -27,6 +27,7 @@ from flows.budget import renewed, suspend_over_budget
 from flows.logs import redact_logs
 from flows.notify import announce
 from flows.result import JobResult
+from flows.sources import is_url
 
 if TYPE_CHECKING:
     from tasks.engine.pool import EnginePool
@@ -111,7 +112,7 @@ def reveal(text: str) -> str:
 def landing(out: str) -> str:
     """The output folder of a deployed run: a relative one lies below STEADYFRAME_OUT_DIR, where that is set."""
     root = load_settings().out_dir
-    return out if root is None else str(root.expanduser() / Path(out).expanduser())
+    return out if root is None or is_url(out) else str(root.expanduser() / Path(out).expanduser())
 
 
 def rows(result: JobResult) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -114,13 +113,11 @@ def _middle(shot: Shot) -> Shot:
 
 def _written(run: Run, key: str, names: list[str], before: list[Any], after: list[Any], steps: int) -> str:
     """The sheet beside the results, under a name that is its content's."""
-    from tasks.publish import write_whole
+    from tasks.results import ResultFolder
     from tasks.sheet import contact_sheet
 
     gap = np.full((before[0].shape[0], 4, 3), 250, np.uint8)
     pairs = [np.concatenate([old, gap, new], 1) for old, new in zip(before, after, strict=True)]
     says = {"source": run.source, "preview": f"{len(after)} frames in {steps} steps; left the source, right the result"}
     relative = output_relative(run.source, run.relative, style=None, prompt="preview", key=key, ext="png")
-    target = Path(run.job.out).expanduser().absolute() / relative
-    write_whole(target, contact_sheet(list(zip(names, pairs, strict=True)), says))
-    return str(target)
+    return ResultFolder(run.job.out).write(relative, contact_sheet(list(zip(names, pairs, strict=True)), says))

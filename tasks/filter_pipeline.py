@@ -19,9 +19,9 @@ from tasks.denoise import digest_over
 from tasks.evaluate import metrics_of
 from tasks.filter import filter_shot
 from tasks.filter_result import encode_filtered, evaluate_filtered
+from tasks.handover import place_output
 from tasks.key_filter import fill_shot, match_keys
 from tasks.key_images import check_shape, key_images, keys_of_shots
-from tasks.publish import place_output
 from tasks.recorded import Do, Recorded, directly
 from tasks.ref import Ref
 from tasks.run import Run, VideoOutput, VideoResult, WindowSteps

@@ -134,6 +134,8 @@ def _row(row: LibraryRow, figures: dict[str, float], folder: str) -> dict[str, A
 def _link(uri: str, folder: str) -> str:
     """Where a click goes: http(s) and file URLs, paths relative to the page or absolute; '' for what opens nothing."""
     if "://" in uri:
+        if folder and uri.startswith(folder + "/"):  # page and video lie side by side in a bucket
+            return "./" + quote(uri.removeprefix(folder + "/"))
         return uri if urlsplit(uri).scheme in ("http", "https", "file") else ""
     path = PurePath(uri)
     if not uri or not path.is_absolute():

@@ -19,10 +19,10 @@ from tasks.evaluate import evaluate, metrics_of
 from tasks.figures import with_arms
 from tasks.forecast import NOTHING_FORESEEN, Forecast, forecast_video, in_words, rows
 from tasks.gate import reasons
+from tasks.handover import place_output, place_report
 from tasks.history import History
 from tasks.invert import invert
 from tasks.probe import facts_of, probe
-from tasks.publish import place_output, place_report
 from tasks.purse import Purse
 from tasks.recorded import Do, Recorded, directly
 from tasks.ref import Ref

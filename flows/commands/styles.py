@@ -131,7 +131,10 @@ def _target(out: str | None, folder: str, clip: str) -> Path:
     """The file the sheet goes to: `--out` where it is a PNG, else a name of ours in that folder or the job's."""
     from configs.errors import ConfigError
     from configs.names import sheet_name
+    from flows.sources import is_url
 
+    if is_url(out or folder):
+        raise ConfigError(f"--out {out or folder}: the sheet is for the eye; give a folder or a PNG of this machine")
     path = Path(out or folder).expanduser().absolute()
     if out is None or path.is_dir() or not path.suffix:
         return path / sheet_name(clip)

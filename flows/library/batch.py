@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from configs.errors import BudgetReached, ConfigError, DeviceError, WeightsError
 from configs.library import LibraryJob
 from flows.dead import write_dead
 from flows.demo import demo_clip
-from flows.library.ends import End, LibraryFacts, LibraryResult, page_path, result_of, rows_of, status_of
+from flows.library.ends import End, LibraryFacts, LibraryResult, result_of, rows_of, status_of
 from flows.library.flight import Flight
 from flows.library.known import Known, answered
 from flows.library.plan import Video
@@ -27,8 +26,8 @@ from flows.progress import short_name
 from flows.sources import DEMO, stamp_of
 from flows.telemetry import telemetry
 from tasks.library_page import render_library
-from tasks.publish import write_whole
 from tasks.purse import Purse
+from tasks.results import ResultFolder
 from tasks.run import Progress, Run, VideoResult, silent
 
 if TYPE_CHECKING:
@@ -114,7 +113,6 @@ class Batch:
         """Gather everything, and write the page to the output folder and the store."""
         stopped = stopped or self.asked_to_stop or any(self._is_over_budget(end) for end in self.ends)
         done = [end for end in self.ends if end.result is not None]
-        page = page_path(self.job)
         facts = LibraryFacts(
             videos=len(videos),
             computed=sum(end.computed for end in done),
@@ -123,23 +121,22 @@ class Batch:
             waiting=len(videos) - len(done) - sum(end.dead for end in self.ends),
             most_in_flight=self.most,
             seconds=time.monotonic() - self.began,
-            page=str(page) if self._page(page, videos) else "",
+            page=self._page(videos),
         )
         status = status_of(self.job, len(videos), self.ends, stopped)
         return result_of(self.job_id, status, self.ends, facts)
 
-    def _page(self, page: Path, videos: Sequence[Video]) -> bool:
-        """Write the page; a page that cannot be written is a warning, for the videos are done."""
+    def _page(self, videos: Sequence[Video]) -> str:
+        """Write the page, say where; one that cannot be written is a warning, for the videos are done."""
         try:
-            html = render_library(
-                rows_of(self.job_id, videos, self.ends, self.store), title(self.job), str(page.parent)
-            )
-            self.store.blobs.put(f"jobs/{self.job_id}/index.html", html.encode())
-            write_whole(page, html.encode())
+            folder = ResultFolder(self.job.out)
+            rows = rows_of(self.job_id, videos, self.ends, self.store)
+            html = render_library(rows, title(self.job), folder.place).encode()
+            self.store.blobs.put(f"jobs/{self.job_id}/index.html", html)
+            return folder.write("index.html", html)
         except Exception as error:
             self._say(f"the page could not be written: {error}", "warning")
-            return False
-        return True
+            return ""
 
     def _ends_all(self, end: End) -> bool:
         """Whether what ended one video ends every other: no weights, no device, bad settings, a budget of all spent."""

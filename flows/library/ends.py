@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
@@ -148,8 +147,3 @@ def _row(job_id: str, video: Video, end: End | None, store: Store) -> LibraryRow
         frames=output.frames,
         thumbnail=thumbnail_of(store, end.result.stages),
     )
-
-
-def page_path(job: LibraryJob) -> Path:
-    """Where the page of a library lies."""
-    return Path(job.out).expanduser().absolute() / "index.html"

@@ -22,7 +22,7 @@ from configs.presets import styled_prompt
 from configs.redact import redact
 from flows.sources import DEMO, Stamp, is_url, stamp_of
 from tasks.code import code_digest
-from tasks.publish import place_output, place_report
+from tasks.handover import place_output, place_report
 from tasks.run import Run, VideoResult, WindowSteps, silent
 from tasks.store import Manifest, StageKey, Store
 from tasks.store.keys import canonical_json

@@ -52,7 +52,7 @@ def plan_videos(
     """
     base = video_job(job)
     check(base)
-    found = _outside_of(Path(job.out), expanded(job.sources), set(job.sources))
+    found = _outside_of(job.out, expanded(job.sources), set(job.sources))
     taken = [source for source in found if source.error is not None or job.wants(source.below)]
     if not taken:
         raise ConfigError(
@@ -96,13 +96,16 @@ def _name(video: Video) -> str:
     return result_name(job.naming, video.uri, video.source.relative, **named, key="", ext="", date="")
 
 
-def _outside_of(out: Path, sources: Sequence[Source], asked: set[str]) -> list[Source]:
+def _outside_of(out: str, sources: Sequence[Source], asked: set[str]) -> list[Source]:
     """Without results of ours: a library whose output folder lies inside its source would grow every night."""
-    folder = out.expanduser().absolute().resolve()
+    remote = out.rstrip("/") + "/" if is_url(out) else None
+    folder = Path(out).expanduser().absolute().resolve()
 
     def ours(source: Source) -> bool:
-        if source.uri in asked or source.error is not None or is_url(source.uri) or source.uri == DEMO:
+        if source.uri in asked or source.error is not None or source.uri == DEMO:
             return False
+        if remote is not None or is_url(source.uri):
+            return remote is not None and source.uri.startswith(remote)
         return Path(source.uri).absolute().resolve().is_relative_to(folder)
 
     return [source for source in sources if not ours(source)]

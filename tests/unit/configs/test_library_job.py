@@ -43,7 +43,7 @@ def test_file_config_sets_flags_and_sidecar_lie_over_each_other(tmp_path: Path) 
         ("sources: a\nmax_in_fligt: 3\n", r"unknown key max_in_fligt; did you mean max_in_flight\? \(lib.yaml:2\)"),
         ("sources: a\nfailed_share: 2\n", r"failed_share must be <= 1, got 2 \(lib.yaml:2\)"),
         ("sources: a\nsettings: {out: b}\n", "out is the library's own key"),
-        ("sources: a\nout: s3://bucket/x\n", "out: must be a folder of this machine"),
+        ("sources: a\nout: ' '\n", "out: must be a folder or a URL"),
         ("sources: a\nnaming: '{stem}/../../x'\n", "naming: must stay below the output folder"),
         ("sources: []\n", "sources: must name at least one"),
         ("sources: a\nsettings: 3\n", "settings must be a mapping"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from configs.errors import ConfigError, WeightsError
@@ -16,7 +17,9 @@ from configs.library import LibraryJob
 from configs.library_layers import build_library
 from flows.dead import dead_letters
 from flows.library.ends import LibraryResult
+from flows.library.plan import _outside_of
 from flows.library.running import run_library
+from flows.sources import Source
 from tasks import pipeline
 from tasks.engine.pool import EnginePool
 from tasks.run import Run, VideoResult
@@ -214,6 +217,30 @@ def test_a_sidecar_keeps_to_what_the_caller_allows(library: Library) -> None:
 def test_results_inside_the_source_are_no_sources_of_the_next_night(library: Library) -> None:
     for _ in range(2):
         assert library.run(out="in/done").library.videos == 2
+
+
+def test_results_may_lie_behind_a_url(library: Library) -> None:
+    """Videos, reports and the page side by side, found by the second night, made again when deleted."""
+    fs = fsspec.filesystem("memory")
+    place = f"memory://results-{library.folder.name}"
+    job = build_library(
+        None, [str(library.folder / "in")], sets=LIGHT, flags={"prompt": "x", "preset": "dry", "out": place}
+    )
+    first = library.of(job)
+    videos = [output.uri for output in first.outputs]
+    assert all(uri.startswith(f"{place}/") and fs.size(uri) for uri in videos)
+    assert [output.report for output in first.outputs] == [f"{uri.removesuffix('.mp4')}.html" for uri in videos]
+    page = fs.cat_file(first.library.page).decode()
+    assert [f'"./{uri.removeprefix(place + "/")}"' in page for uri in videos] == [True, True]
+    fs.rm(videos[0])
+    second = library.of(job)
+    assert (second.library.computed, second.library.reused) == (0, 2)
+    assert fs.size(videos[0]) > 0
+
+
+def test_results_behind_a_url_are_no_sources_of_the_next_night() -> None:
+    found = [Source("s3://bucket/in/a.mp4"), Source("s3://bucket/in/out/b.mp4"), Source("/in/out/c.mp4")]
+    assert _outside_of("s3://bucket/in/out", found, set()) == [found[0], found[2]]
 
 
 def test_in_flight_together_or_alone_the_results_are_the_same(library: Library, tmp_path: Path) -> None:

@@ -1,0 +1,56 @@
+"""Handing results over: whole, once, and no link planted in the output folder leads one out of it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from configs.errors import StoreError
+from configs.job import RestyleJob
+from tasks.handover import place_output
+from tasks.results import ResultFolder
+from tasks.run import Run
+from tasks.store import Store
+from tasks.store.keys import StageKey
+from tasks.store.manifest import Part
+
+
+def test_a_link_out_of_the_output_folder_is_refused(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"), workers=0)
+    key = StageKey("encode", "ab" * 16, {})
+    manifest = store.publish(key, [store.write_part(key, "video", b"pixels")], {"suffix": "mp4"})
+    out, outside = tmp_path / "out", tmp_path / "outside"
+    outside.mkdir()
+    out.mkdir()
+    (out / "planted").symlink_to(outside)
+
+    def placed(relative: str) -> str:
+        job = RestyleJob(style="oil", out=str(out))
+        run = Run(job, "clip.mp4", store, cast(Any, None), relative)
+        return place_output(run, store.ref(manifest, "computed"))
+
+    with pytest.raises(StoreError, match="leads out of"):
+        placed("planted")
+    assert list(outside.iterdir()) == []
+    assert Path(placed("honest")).read_bytes() == b"pixels"
+
+
+@pytest.mark.parametrize("place", ["memory://handed-over", "folder"])
+def test_a_result_is_written_once_and_again_when_it_is_not_what_it_was(tmp_path: Path, place: str) -> None:
+    out = place if "://" in place else str(tmp_path / place)
+    folder, part = (
+        ResultFolder(out),
+        Part(name="video", path="x", bytes=6, sha256=hashlib.sha256(b"pixels").hexdigest()),
+    )
+    where = folder.write("a/b.mp4", b"pixels")
+    assert (where, folder.name_of(where)) == (f"{out}/a/b.mp4", "a/b.mp4")
+    assert folder.holds("a/b.mp4", part, named_by_key=False)
+    folder.write("a/b.mp4", b"pixelz")
+    assert not folder.holds("a/b.mp4", part, named_by_key=False)
+    assert folder.holds("a/b.mp4", part, named_by_key=True)  # a key in the name says what it is; only torn is noticed
+    assert not folder.holds("a/c.mp4", part, named_by_key=True)
+    with pytest.raises(ValueError, match="elsewhere"):
+        folder.name_of("/elsewhere/b.mp4")
