@@ -7,29 +7,24 @@ parser.
 
 from __future__ import annotations
 
-import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
 from configs.deflicker_job import DeflickerJob
-from configs.errors import ConfigError, Interrupted, SteadyframeError
 from configs.job import RestyleJob
-from configs.settings import load_settings
 from flows import records
 from flows.dead import write_dead
 from flows.demo import demo_clip
-from flows.logs import redact_logs
 from flows.notify import announce
-from flows.result import ErrorEntry, JobResult, PreviewSheet, Status
+from flows.resources import quiet, resources, served
+from flows.result import ErrorEntry, JobResult
 from flows.signals import interrupt_on_sigterm
 from flows.sources import DEMO, Source, expand
-from flows.telemetry import exported
-from tasks.run import Progress, Run, VideoResult, WindowSteps, silent
+from flows.tally import Tally
+from tasks.run import Progress, Run, VideoResult, silent
 
 if TYPE_CHECKING:
     from configs.library import LibraryJob
@@ -38,74 +33,6 @@ if TYPE_CHECKING:
     from tasks.engine.pool import EnginePool
     from tasks.purse import Purse
     from tasks.store import Store
-
-QUIET_ENVIRONMENT = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-
-log = logging.getLogger("steadyframe")
-
-
-@dataclass
-class Tally:
-    """What became of the sources of a job so far; survives the exception that ends the loop."""
-
-    job_id: str = ""
-    videos: list[VideoResult] = field(default_factory=list)
-    errors: list[ErrorEntry] = field(default_factory=list)
-    previews: list[PreviewSheet] = field(default_factory=list)
-
-    def status(self) -> Status:
-        """The one word of the JSON contract; `reused` only when no stage of any video was computed."""
-        if any(issubclass(error.kind, Interrupted) for error in self.errors):
-            return "interrupted"
-        if self.errors:
-            return "partial" if self.videos else "failed"
-        stages = [stage for video in self.videos for stage in video.stages]
-        return "reused" if stages and all(stage.status == "reused" for stage in stages) else "completed"
-
-    def attempt(
-        self,
-        named: str,
-        work: Callable[[], VideoResult],
-        dead: Callable[[Exception], object] = lambda error: None,
-    ) -> bool:
-        """Do the work of one video and note what became of it; False when it was interrupted.
-
-        `dead` is handed the error of a video that failed.
-        """
-        try:
-            self.videos.append(work())
-        except (Interrupted, KeyboardInterrupt) as stop:
-            self.errors.append(ErrorEntry.of(stop, named))
-            return False
-        except Exception as error:  # also our own faults: no reason to leave the other videos undone
-            if not isinstance(error, SteadyframeError):
-                log.debug("unexpected error on %s", named, exc_info=True)
-            self.errors.append(ErrorEntry.of(error, named))
-            dead(error)
-        return True
-
-    def result(self, job_id: str, job: RestyleJob | DeflickerJob | ReplayRequest) -> JobResult:
-        """The tally as the JSON contract has it."""
-        steps = [video.window_steps for video in self.videos]
-        return JobResult(
-            job=job_id,
-            method=job.method,
-            status=self.status(),
-            outputs=[video.output for video in self.videos],
-            stages=[stage for video in self.videos for stage in video.stages],
-            window_steps=WindowSteps(
-                total=sum(s.total for s in steps),
-                computed=sum(s.computed for s in steps),
-                reused=sum(s.reused for s in steps),
-            ),
-            deflicker_steps=sorted({step for video in self.videos for step in video.deflicker_steps}),
-            errors=list(self.errors),
-            previews=list(self.previews),
-        )
 
 
 def restyle(
@@ -247,75 +174,3 @@ def restyle_source(
     uri = str(demo_clip()) if source.uri == DEMO else source.uri
     run = Run(job, uri, store, engines, source.relative, observe, purse=purse)
     return restyle_one(run, stoppable=stoppable)
-
-
-@contextmanager
-def resources(store: str | None, workers: int | None, device: str | None) -> Iterator[tuple[Store, EnginePool]]:
-    """Open the store and the engines that arguments, then settings, then this machine decide; close the
-    engines.
-    """
-    from tasks.engine.pool import EnginePool
-    from tasks.store import Store
-
-    settings = load_settings()
-    workers = default_workers() if (workers := settings.workers if workers is None else workers) is None else workers
-    if workers < 0:
-        raise ConfigError(f"workers must be 0 (in this process) or more, got {workers}")
-    opened = Store.open(store or settings.store, workers=workers)
-    engines = EnginePool(
-        opened.url,
-        workers,
-        device or settings.device,
-        settings.ray_address,
-        workers_per_gang=settings.workers_per_gang if workers else None,
-        actor_ttl=settings.actor_ttl,
-    )
-    with exported(settings), engines:
-        yield opened, engines
-
-
-def set_environment(variables: Mapping[str, str]) -> None:
-    """Set environment variables that the user has not set; our child processes inherit them."""
-    for name, value in variables.items():
-        os.environ.setdefault(name, value)
-
-
-def default_workers() -> int:
-    """One per GPU, else one per core this process may use."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.device_count()
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def served() -> Iterator[str]:
-    """Yield the address of the Prefect server that runs are shown by (`flows.server.local_api`)."""
-    from flows.server import local_api
-
-    with local_api() as url:
-        yield url
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep Prefect off the console (its records go to its server) and telemetry off altogether."""
-    set_environment(QUIET_ENVIRONMENT)
-    import prefect.main  # noqa: F401  (sets its console handlers up, once)
-    from prefect.logging.handlers import PrefectConsoleHandler
-
-    redact_logs()
-
-    loggers = [
-        logging.getLogger(),
-        *(x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger)),
-    ]
-    consoles = {h: h.level for logger in loggers for h in logger.handlers if isinstance(h, PrefectConsoleHandler)}
-    for console in consoles:
-        console.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for console, level in consoles.items():
-            console.setLevel(level)

@@ -19,13 +19,13 @@ from pydantic import Field
 from configs.errors import Rejected
 from configs.job import RestyleJob
 from configs.names import slug
-from flows.api import Tally
 from flows.artifacts import picture_uri
 from flows.budget import can_suspend
 from flows.preview import preview_sources
 from flows.progress import short_name
 from flows.result import ErrorEntry, PreviewSheet
 from flows.sources import Source
+from flows.tally import Tally
 from tasks.run import Progress
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ from prefect.client.schemas.objects import State
 from configs.form import RestyleForm
 from configs.job import RestyleJob
 from configs.settings import load_settings
-from flows.api import Tally, run_sources
+from flows.api import run_sources
 from flows.approval import approved
 from flows.deployed import landing, reveal, run_deployed
 from flows.progress import short_name
 from flows.roots import check_within, expand_within
+from flows.tally import Tally
 from tasks.run import silent
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from prefect.client.schemas.objects import State
 from configs.deflicker_job import DeflickerJob
 from configs.form_deflicker import DeflickerJobForm
 from configs.settings import load_settings
-from flows.api import Tally
 from flows.deployed import landing, reveal, run_deployed
 from flows.filtering import run_filter
 from flows.progress import short_name
 from flows.roots import check_within
 from flows.sources import DEMO
+from flows.tally import Tally
 from tasks.run import silent
 
 if TYPE_CHECKING:

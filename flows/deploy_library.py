@@ -22,7 +22,6 @@ from configs.library import LibraryJob
 from configs.redact import clean
 from configs.settings import load_settings
 from flows import records
-from flows.api import resources
 from flows.budget import budget_of_attempt, suspend_over_budget
 from flows.deployed import gang_slot, landing, reveal, rows
 from flows.library.ends import LibraryResult
@@ -31,6 +30,7 @@ from flows.library.shown import state_of, with_consent
 from flows.logs import redact_logs
 from flows.notify import announce
 from flows.progress import Watch, short_name
+from flows.resources import resources
 from flows.roots import check_within, expand_within
 from flows.sources import Source
 from tasks.run import silent

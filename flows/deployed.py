@@ -22,12 +22,13 @@ from configs.job import RestyleJob
 from configs.redact import clean
 from configs.settings import load_settings
 from flows import records
-from flows.api import Tally, resources
 from flows.budget import renewed, suspend_over_budget
 from flows.logs import redact_logs
 from flows.notify import announce
+from flows.resources import resources
 from flows.result import JobResult
 from flows.sources import is_url
+from flows.tally import Tally
 
 if TYPE_CHECKING:
     from tasks.engine.pool import EnginePool

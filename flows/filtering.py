@@ -13,7 +13,7 @@ from flows.sources import DEMO, expand
 from tasks.run import Progress, Run, VideoResult
 
 if TYPE_CHECKING:
-    from flows.api import Tally
+    from flows.tally import Tally
     from tasks.engine.pool import EnginePool
     from tasks.store import Store
 

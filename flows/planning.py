@@ -135,7 +135,7 @@ def totals(plans: Sequence[VideoPlan], history: History, now: dt.datetime) -> di
 def planned_pool(store_url: str, workers: int | None, device: str) -> EnginePool:
     """The engines the job would get, never opened; a model that is not on this machine stays unknown."""
     from configs.pins import BUILT_IN
-    from flows.api import default_workers
+    from flows.resources import default_workers
     from tasks.engine.pool import EnginePool, ModelFacts
     from tasks.numerics import numerics_class
 

@@ -23,7 +23,7 @@ from flows.sources import DEMO, Source
 from tasks.run import Progress, Run
 
 if TYPE_CHECKING:
-    from flows.api import Tally
+    from flows.tally import Tally
     from tasks.engine.pool import EnginePool
     from tasks.shot import Shot
     from tasks.store import Store

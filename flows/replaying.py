@@ -20,8 +20,10 @@ from configs.settings import load_settings
 from flows import api
 from flows.dead import DeadLetter, bury, dead_letters, died_again
 from flows.filtering import filter_one
+from flows.resources import served
 from flows.result import ErrorEntry, JobResult
 from flows.sources import Source, expand
+from flows.tally import Tally
 from tasks.failure import FailureClass
 from tasks.run import Progress, VideoResult, silent
 from tasks.store import Store
@@ -82,9 +84,9 @@ def replay(
     if dry_run or not groups:
         return ReplayResult(method="replay", status="completed", letters=tuple(rows.values()))
 
-    def work(opened: Store, engines: EnginePool, tally: api.Tally) -> None:
+    def work(opened: Store, engines: EnginePool, tally: Tally) -> None:
         with ExitStack() as serving:
-            serving.enter_context(api.served())
+            serving.enter_context(served())
             for letters in groups:
                 told = _again(letters, opened, engines, observe, tally)
                 if told is None:
@@ -115,7 +117,7 @@ def _again(
     store: Store,
     engines: EnginePool,
     observe: Callable[[Progress], None],
-    tally: api.Tally,
+    tally: Tally,
 ) -> list[Replayed] | None:
     """Try what these letters ask for and mark them; None when it was stopped, which changes no letter."""
     letter = letters[-1]

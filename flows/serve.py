@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from flows.api import QUIET_ENVIRONMENT, set_environment
+from flows.resources import QUIET_ENVIRONMENT, set_environment
 from flows.server import local_api
 from flows.signals import interrupt_on_sigterm
 

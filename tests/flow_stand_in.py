@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from configs.errors import UnreadableVideo
-from flows import api
+from flows import api, replaying
 from tasks.run import Run, VideoOutput, VideoResult, WindowSteps
 
 GOOD = b"a video"
@@ -48,6 +48,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, one: Callable[[Run], VideoResult] 
 
     for name in ("served", "quiet"):
         monkeypatch.setattr(api, name, nullcontext)
+    monkeypatch.setattr(replaying, "served", nullcontext)
     flows = SimpleNamespace(restyle_one=restyle_one, deflicker_one=deflicker_one)
     monkeypatch.setitem(sys.modules, "flows.video", flows)
     return runs

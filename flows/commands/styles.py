@@ -102,9 +102,9 @@ def _previewed(
     clip: str, frame: int, out: str | None, job: RestyleJob, store: str | None, device: str | None
 ) -> Outcome:
     from configs.settings import load_settings
-    from flows import api
     from flows.commands.bars import observer
     from flows.demo import demo_clip
+    from flows.resources import resources
     from flows.result import JobResult
     from flows.sources import DEMO
     from tasks.frame_styles import style_frame
@@ -116,7 +116,7 @@ def _previewed(
     target = _target(out, job.out, clip)
     chosen = resources_of(store, 0, device)
     uri = str(demo_clip()) if clip == DEMO else clip
-    with observer(load_settings().log_level) as observe, api.resources(**chosen) as (opened, engines):
+    with observer(load_settings().log_level) as observe, resources(**chosen) as (opened, engines):
         made = style_frame(Run(job, uri, opened, engines, observe=observe), frame, _names())
     pictures = [("source", made.source), *((style.style, style.picture) for style in made.styled)]
     says = f"AI-generated: restyled by Steadyframe with {job.model.path}"

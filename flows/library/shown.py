@@ -20,13 +20,14 @@ from configs.library import LibraryJob
 from configs.library_layers import video_job
 from configs.redact import redact
 from flows import records
-from flows.api import Tally, quiet, resources, served
 from flows.library.batch import title
 from flows.library.ends import LibraryResult, state_name
 from flows.library.running import Pending, run_library
 from flows.notify import announce
 from flows.progress import Watch
+from flows.resources import quiet, resources, served
 from flows.signals import interrupt_on_sigterm
+from flows.tally import Tally
 from tasks.run import Progress, silent
 
 if TYPE_CHECKING:

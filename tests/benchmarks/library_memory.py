@@ -18,8 +18,8 @@ import numpy as np
 import psutil
 
 from configs.library import LibraryJob
-from flows.api import quiet, served
 from flows.library.shown import recorded
+from flows.resources import quiet, served
 from tasks.engine.pool import EnginePool
 from tasks.run import Progress
 from tasks.store import Store

@@ -18,8 +18,8 @@ import ray
 
 from configs.library import LibraryJob
 from configs.library_layers import video_job
-from flows.api import quiet, served
 from flows.library.shown import recorded
+from flows.resources import quiet, served
 from tasks.engine.cluster import NAMESPACE
 from tasks.engine.pool import EnginePool
 from tasks.store import StageKey, Store
