@@ -24,11 +24,13 @@ test: install      ## lint, types, layers, then every test: the two halves side 
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-unit test-parts
 
-test-unit: install  ## what needs nothing but this process
-	$(BIN)/pytest tests/unit tests/oracles tests/gpu
+FIRST_HALF := unit oracles gpu ui ray
 
-test-parts: install ## what starts servers, actors, browsers, and kills them
-	$(BIN)/pytest tests --ignore=tests/unit --ignore=tests/oracles --ignore=tests/gpu
+test-unit: install  ## the science, the stages, the browser, actors
+	$(BIN)/pytest $(addprefix tests/,$(FIRST_HALF))
+
+test-parts: install ## servers, stores, schedules, and what happens when they die
+	$(BIN)/pytest tests $(addprefix --ignore=tests/,$(FIRST_HALF))
 
 lint: install      ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
