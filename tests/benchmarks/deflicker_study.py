@@ -147,7 +147,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         jobs = {style: pocket_job("pocket", style, **limits) for style in args.styles}
         clips = planned(folder, args.styles, args.frames, args.clips)
         found = measure(clips, jobs, kept, engines)
-        job, typed = jobs[args.styles[0]], [a for a in given if a != "--resume"]
+        job = jobs[args.styles[0]]
+        kept_at = given.index("--json") if "--json" in given else len(given)  # nobody else has that file
+        typed = [a for n, a in enumerate(given) if a != "--resume" and n not in (kept_at, kept_at + 1)]
         text = HEAD.format(
             command=shlex.join(["python", "-m", "tests.benchmarks.deflicker_study", *typed]),
             count=len(clips),
