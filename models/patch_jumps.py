@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.patch_kernels import jump
 from models.patch_plan import Plan
 from models.patch_pyramid import Level, State, descend
-from models.patch_threads import shared
+from models.patch_threads import bands, shared
 
 
 def search(
@@ -33,7 +33,7 @@ def search(
             def rows(first: int, last: int) -> None:
                 jump(*pictures, plan.patch, plan.radius, key, first, last, *old, *new)
 
-            over(rows, [level.height * part // threads for part in range(threads + 1)])
+            over(rows, bands(level.height, threads))
             return new
 
-        return descend(target, source, plan, improve)
+        return descend(target, source, plan, improve, over, threads)

@@ -118,8 +118,8 @@ def _patch_ssd(patch: int, a: int, b: int, stride_a: int, stride_b: int) -> int:
 
 
 @jit
-def begin(target, source, tolls, patch, coarse, offsets, costs):  # type: ignore[no-untyped-def]
-    """Fill `offsets` and `costs` of a level: each pixel stays, or takes the doubled offset of the coarser level.
+def begin(target, source, tolls, patch, coarse, first, last, offsets, costs):  # type: ignore[no-untyped-def]
+    """Fill rows `first` .. `last` of a level: each pixel stays, or takes the doubled offset of the coarser level.
 
     Returns how many SSDs it took, as `sweep` and `jump` do.
     """
@@ -127,7 +127,7 @@ def begin(target, source, tolls, patch, coarse, offsets, costs):  # type: ignore
     height, width = costs.shape
     stride = np.int64(3 * (width + 2 * (patch // 2)))
     mine, theirs = np.int64(target.ctypes.data), np.int64(source.ctypes.data)
-    for y in range(height):
+    for y in range(first, last):
         cy = min(y >> 1, coarse.shape[0] - 1)
         for x in range(width):
             cx = min(x >> 1, coarse.shape[1] - 1)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.patch_kernels import acquit, begin, jit
 from models.patch_plan import Plan
+from models.patch_threads import Over, bands
 
 TAIL = 64
 """Spare bytes behind a padded image, so that the last vector load stays inside the array."""
@@ -53,10 +54,13 @@ def descend(
     source: NDArray[np.uint8],
     plan: Plan,
     improve: Callable[[Level, int, int, State], State],
+    over: Over,
+    threads: int,
 ) -> State:
     """Offsets and errors of two pictures, searched from the coarsest level to the finest.
 
-    `improve(level, turn, key, state)` is one pass over a level. The toll of a match is no part of its error.
+    `improve(level, turn, key, state)` is one pass over a level; `over` shares rows out to so many threads. The toll of
+    a match is no part of its error.
     """
     offsets, costs = np.zeros((1, 1, 2), np.int16), np.zeros((1, 1), np.int32)
     levels = pyramid(target, source, plan)
@@ -64,11 +68,18 @@ def descend(
         coarse = offsets
         offsets = np.zeros((level.height, level.width, 2), np.int16)
         costs = np.zeros((level.height, level.width), np.int32)
-        begin(level.target, level.source, level.tolls, plan.patch, coarse, offsets, costs)
+        _begun(level, plan.patch, coarse, (offsets, costs), over, threads)
         for turn, key in enumerate(plan.keys(depth)):
             offsets, costs = improve(level, turn, key, (offsets, costs))
     acquit(levels[0].tolls, offsets, costs)
     return offsets, costs
+
+
+def _begun(level: Level, patch: int, coarse: NDArray[np.int16], state: State, over: Over, threads: int) -> None:
+    def rows(first: int, last: int) -> None:
+        begin(level.target, level.source, level.tolls, patch, coarse, first, last, *state)
+
+    over(rows, bands(level.height, threads))
 
 
 def tolls(image: NDArray[np.uint8], plan: Plan) -> NDArray[np.int32]:

@@ -11,6 +11,11 @@ Over = Callable[[Callable[[int, int], None], Sequence[int]], None]
 """`over(work, edges)` does `work(first, last)` for all neighbours in `edges`, and returns when all is done."""
 
 
+def bands(rows: int, threads: int) -> list[int]:
+    """Edges of as many bands of rows as there are threads, for an `Over`."""
+    return [rows * part // threads for part in range(threads + 1)]
+
+
 @contextmanager
 def shared(threads: int) -> Iterator[Over]:
     """Threads that live as long as a search: its passes are short, and starting threads for each would cost as much."""

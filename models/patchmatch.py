@@ -167,7 +167,7 @@ def _scan(
             over(strips, range(-(-(level.height + shift) // STRIP) + 1))
             return state
 
-        return descend(target, source, plan, improve)
+        return descend(target, source, plan, improve, over, threads)
 
 
 def _check(target: NDArray[np.uint8], source: NDArray[np.uint8], axes: int) -> None:

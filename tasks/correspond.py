@@ -34,7 +34,7 @@ from tasks.store.pairs import Pair as PackPair
 from tasks.store.pairs import PairPacks
 from tasks.video.frames import FrameReader
 
-VERSION = 3
+VERSION = 4
 
 Pair = tuple[int, int]
 
