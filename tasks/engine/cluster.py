@@ -37,7 +37,10 @@ def keep_signals() -> Iterator[None]:
 
 
 def connect(address: str | None, cpus: int) -> bool:
-    """Join the cluster at `address`, or start a local one of `cpus` slots; True when we started it."""
+    """Join the cluster at `address`, or start one of `cpus` slots; True when we started it.
+
+    Somebody else's cluster on this machine, which Ray would join by itself, is left alone.
+    """
     if ray.is_initialized():
         return False
     with keep_signals():
@@ -46,6 +49,7 @@ def connect(address: str | None, cpus: int) -> bool:
             return False
         _lastingly(
             lambda: ray.init(
+                address="local",
                 num_cpus=cpus,
                 namespace=NAMESPACE,
                 include_dashboard=False,

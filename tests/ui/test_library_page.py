@@ -70,12 +70,13 @@ def test_the_dead_say_why_and_how_to_try_them_again(opened: Any) -> None:
 def test_search_takes_every_word_and_sorting_puts_missing_figures_last(opened: Any) -> None:
     find = opened.find_element(By.ID, "find")
     find.send_keys("DAY 1/ clip")
-    assert _said(opened) == "10 of 64 videos"
+    _until_said(opened, "10 of 64 videos")
     find.send_keys(" nothing like it")
-    assert (_said(opened), _rows(opened)) == ("0 of 64 videos", [])
+    _until_said(opened, "0 of 64 videos")
+    assert _rows(opened) == []
     assert "No video matches" in opened.find_element(By.ID, "none").text
     find.send_keys(Keys.ESCAPE)
-    assert _said(opened) == "64 of 64 videos"
+    _until_said(opened, "64 of 64 videos")
     opened.find_element(By.CSS_SELECTOR, '[data-sort="fidelity_psnr"]').click()
     _scroll_to_the_end(opened)
     shown = _texts(opened, FIDELITY)[:-1]
@@ -230,6 +231,11 @@ def _texts(browser: Any, where: str) -> list[str]:
 
 def _said(browser: Any) -> str:
     return str(browser.find_element(By.ID, "said").text)
+
+
+def _until_said(browser: Any, words: str) -> None:
+    """A key typed is not yet a page searched, on a busy machine."""
+    WebDriverWait(browser, 30).until(lambda b: _said(b) == words, f"the page never said {words!r}")
 
 
 def _press(browser: Any, key: str) -> None:

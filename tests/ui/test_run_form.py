@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -164,7 +164,18 @@ def _send_untouched(browser: Any, form: str, picture: Path, edit: Callable[[], N
         if not _until(lambda: "Unknown error while creating" in _text(browser), 3):
             return
         print("the form said 'Unknown error while creating flow run'; pressing Submit again")
-        _wait(browser, 10).until(lambda b: _button(b, "Submit")).click()
+        _until(lambda: "Unknown error while creating" not in _text(browser) or _pressed(browser, "Submit"), 60)
+
+
+def _pressed(browser: Any, words: str) -> bool:
+    """Press the button if it is there, and stays there until it is pressed."""
+    button = _button(browser, words)
+    try:
+        if button is not None:
+            button.click()
+    except WebDriverException:
+        return False
+    return button is not None
 
 
 def _wait(browser: Any, seconds: float) -> WebDriverWait[Any]:

@@ -76,7 +76,8 @@ class Measured:
 def logical_gpus(count: int) -> Iterator[None]:
     """A local Ray with so many GPUs that do not exist, and the Prefect server that all runs share."""
     with quiet():
-        ray.init(num_cpus=2 * count, num_gpus=count, namespace=NAMESPACE, include_dashboard=False, log_to_driver=False)
+        slots = {"num_cpus": 2 * count, "num_gpus": count}
+        ray.init(address="local", namespace=NAMESPACE, include_dashboard=False, log_to_driver=False, **slots)
         try:
             with served():
                 yield
