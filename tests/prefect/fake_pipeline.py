@@ -91,16 +91,17 @@ def _denoise(run: Run, name: str) -> None:
                     return
 
     stop = threading.Event()
-    thread = threading.Thread(target=actor)
-    thread.start()
+    thread = threading.Thread(target=actor, daemon=True)
     try:
+        thread.start()  # a signal may come before this returns
         while thread.is_alive():
             thread.join(0.05)
             if run.should_stop():
                 raise Interrupted(f"{run.source}: stopped at a commit")
     finally:
         stop.set()
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
 
 
 def write_clip(path: Path, level: int) -> None:
