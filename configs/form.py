@@ -53,7 +53,7 @@ class RestyleForm(Form):
         list[OpenText],
         Field(description="files, folders or URLs the workers can read; secret:NAME for one in a Prefect Secret block"),
     ] = ["demo"]
-    out: Annotated[OpenText, Field(description="folder for the results")] = "steadyframe-out"
+    out: Annotated[OpenText, Field(description="folder or URL for the results")] = "steadyframe-out"
     prompt: Annotated[str, Field(description="what the pictures show, e.g. a red car on a road")] = ""
     style: Annotated[StyleName, Field(description="a named look; 'none' needs a prompt")] = "watercolor"
     preset: Annotated[

@@ -26,7 +26,7 @@ class DeflickerJobForm(Form):
     keyframes: list[OpenText] = Field(
         [], description="pictures of some frames instead: 12=any.png, key_000012.png, or a folder"
     )
-    out: Annotated[OpenText, Field(description="folder for the result")] = "steadyframe-out"
+    out: Annotated[OpenText, Field(description="folder or URL for the result")] = "steadyframe-out"
     window: Annotated[int, Field(ge=0, le=64, description="frames either side that are blended")] = 2
     operator: Annotated[
         Literal["confidence", "mean", "checked", "trimmed"], Field(description="how matched frames are blended")

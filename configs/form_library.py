@@ -27,7 +27,7 @@ class LibraryForm(Form):
         ["demo"], description="folders, globs, files or URLs workers can read; secret:NAME for one in a Secret block"
     )
     job_file: Annotated[OpenText, Field(description="a library file (YAML) that workers can read; fields win")] = ""
-    out: Annotated[OpenText, Field(description="folder for the results")] = "steadyframe-out"
+    out: Annotated[OpenText, Field(description="folder or URL for the results")] = "steadyframe-out"
     include: list[OpenText] = Field([], description="only videos whose path fits one of these, e.g. *.mp4")
     exclude: list[OpenText] = Field([], description="not videos whose path fits, e.g. drafts/*")
     naming: Annotated[OpenText, Field(description="name of a result: {relative} {stem} {style} {key8} {date}")] = (

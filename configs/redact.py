@@ -45,8 +45,10 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\bgh[pousr]_\w{20,}|\bgithub_pat_\w{20,}|\bhf_\w{20,}|\bxox[abeprs]-[\w-]{10,}"), MASK),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), MASK),
     # addresses of chats, whose path is the secret
-    (re.compile(r"(?<=hooks\.slack\.com/)[^\s\"']+|(?<=discord\.com/api/webhooks/)[^\s\"']+"), MASK),
-    (re.compile(r"(?<=webhook\.office\.com/)[^\s\"']+|(?<=discordapp\.com/api/webhooks/)[^\s\"']+"), MASK),
+    (
+        re.compile(r"(hooks\.slack\.com/|discord(?:app)?\.com/api/webhooks/|webhook\.office\.com/)[^\s\"']+"),
+        rf"\g<1>{MASK}",
+    ),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
     (re.compile(r"(?i)(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic)?\s*)[^\s\"',}]+"), rf"\g<1>{MASK}"),
     (re.compile(rf"\b({_NAME})([\"']?\s*[=:]\s*[\"']?)[^\s\"',}}]+"), rf"\g<1>\g<2>{MASK}"),

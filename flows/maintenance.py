@@ -7,19 +7,17 @@ nothing about results: whatever goes is computed again when it is needed.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from configs.errors import StoreError
 from flows.records import jobs
-from tasks.publish import write_whole
+from tasks.results import result_at
 from tasks.run import Progress, silent
 from tasks.store import StageKey, Store
 from tasks.store.audit import Torn, Which, audit, forget
-from tasks.store.blobs import TornArtifact, digest_file
+from tasks.store.blobs import TornArtifact
 from tasks.store.in_use import in_use, store_time
 from tasks.store.removal import Removed, carry_out
 from tasks.store.retention import DAY, Item, Plan, Policy, Wanted, plan
@@ -79,7 +77,7 @@ def _wanted(store: Store, keeping: Keeping) -> tuple[Wanted, set[str]]:
         for output in (result or {}).get("outputs", ()):
             kept = newest[output["source"]]
             recent = output["key"] in kept or len(kept) < keeping.last
-            if recent or (keeping.outputs and Path(output["uri"]).is_file()):
+            if recent or (keeping.outputs and _is_there(output["uri"])):
                 if recent:
                     kept.add(output["key"])
                 telling.add(job_id)
@@ -153,27 +151,42 @@ def verify(store: Store, which: Which, *, repair: bool = False, observe: Observe
 
 
 def _outputs(store: Store, which: Which, repair: bool, result: Verified, observe: Observe) -> None:
-    """Compare the output files on this machine with the artifacts they are copies of, where both are there still."""
+    """Compare the output files, here or behind URLs, with the artifacts they are copies of, where both are there still.
+
+    A file that cannot be read is a warning: its artifact was read before.
+    """
     now = store_time(store)
     copies = {o["uri"]: o["key"] for _, _, job in reversed(list(jobs(store))) for o in (job or {}).get("outputs", ())}
     for number, (uri, key) in enumerate(sorted(copies.items()), 1):
         manifest = store.lookup(StageKey("encode", key, {}))
-        path = Path(uri)
-        if manifest is None or not path.is_file() or not which.takes("encode", key, manifest.created, now):
+        if manifest is None or not which.takes("encode", key, manifest.created, now):
             continue
-        part = manifest.parts[0]
-        sha, size = digest_file(path)
-        result.outputs += 1
-        result.bytes += size
         observe(Progress(store.url, "verify outputs", number, len(copies)))
-        if sha == part.sha256:
-            continue
-        result.changed.append(uri)
-        if repair:
-            try:
+        part = manifest.parts[0]
+        try:
+            folder, name = result_at(uri)
+            size = folder.size(name)
+            if size is None:
+                continue
+            same = folder.sha256(name) == part.sha256
+            result.outputs += 1
+            result.bytes += size
+            if same:
+                continue
+            result.changed.append(uri)
+            if repair:
                 data = store.read_part(manifest, part.name)
-                os.replace(path, path.with_name(f"{path.name}.damaged"))  # it may be somebody's own edit
-                write_whole(path, data)
+                folder.keep_aside(name)  # it may be somebody's own edit
+                folder.write(name, data)
                 result.repaired += 1
-            except (TornArtifact, OSError, StoreError) as error:
-                observe(Progress(store.url, "verify outputs", message=f"{uri}: {error}", level="warning"))
+        except (TornArtifact, OSError, StoreError) as error:
+            observe(Progress(store.url, "verify outputs", message=f"{uri}: {error}", level="warning"))
+
+
+def _is_there(uri: str) -> bool:
+    """Whether an output file is where it was written to; one behind an address that does not answer counts as there."""
+    try:
+        folder, name = result_at(uri)
+        return folder.size(name) is not None
+    except StoreError:
+        return True

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from models.patch_kernels import acquit, begin, jit
+from models.patch_kernels import begin, jit
 from models.patch_plan import Plan
 from models.patch_threads import Over, bands
 
@@ -71,7 +72,7 @@ def descend(
         _begun(level, plan.patch, coarse, (offsets, costs), over, threads)
         for turn, key in enumerate(plan.keys(depth)):
             offsets, costs = improve(level, turn, key, (offsets, costs))
-    acquit(levels[0].tolls, offsets, costs)
+    _acquit(levels[0].tolls, offsets, costs)
     return offsets, costs
 
 
@@ -124,11 +125,33 @@ def halve(image):  # type: ignore[no-untyped-def]
 
 
 @jit
+def _acquit(tolls, offsets, costs):  # type: ignore[no-untyped-def]
+    """Turn `costs` into errors in place: matches that moved no longer bear their toll."""
+    height, width = costs.shape
+    for y in range(height):
+        for x in range(width):
+            moved = offsets[y, x, 0] != 0 or offsets[y, x, 1] != 0
+            costs[y, x] -= tolls[y, x] if moved else 0
+
+
+@njit(inline="always")
+def _spread_along(sums, squares, patch, spreads):  # type: ignore[no-untyped-def]
+    """Fill `spreads` with (variance of a patch of one channel) * patch**4, from the sums of its columns."""
+    for i in range(spreads.size):
+        total, square = sums[i], squares[i]
+        for column in range(1, patch):
+            total += sums[i + 3 * column]
+            square += squares[i + 3 * column]
+        spreads[i] = np.int32(patch * patch) * square - total * total
+
+
+@jit
 def _charge(framed, patch, peak, charged):  # type: ignore[no-untyped-def]
-    """Fill `charged` with `tolls`, from sums that slide down and along the padded picture."""
+    """Fill `charged` with `tolls`, from sums of columns that slide down the padded picture."""
     height, width = charged.shape
-    stride, area = 3 * (width + 2 * (patch // 2)), np.int32(patch * patch)
+    stride, area = 3 * (width + 2 * (patch // 2)), np.float64(patch * patch)
     sums, squares = np.zeros(stride, np.int32), np.zeros(stride, np.int32)  # of the columns of bytes in `patch` rows
+    spreads = np.empty(3 * width, np.int32)
     for row in range(height + 2 * (patch // 2)):
         for i in range(stride):
             v = np.int32(framed[row * stride + i])
@@ -142,18 +165,11 @@ def _charge(framed, patch, peak, charged):  # type: ignore[no-untyped-def]
         y = row - patch + 1
         if y < 0:
             continue
-        r, g, b, square = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
-        for x in range(1 - patch, width):
-            i = 3 * (x + patch - 1)
-            r, g, b = r + sums[i], g + sums[i + 1], b + sums[i + 2]
-            square += squares[i] + squares[i + 1] + squares[i + 2]
-            if x > 0:
-                i = 3 * (x - 1)
-                r, g, b = r - sums[i], g - sums[i + 1], b - sums[i + 2]
-                square -= squares[i] + squares[i + 1] + squares[i + 2]
-            if x >= 0:
-                charged[y, x] = 2 * (area * square - r * r - g * g - b * b)
+        if patch == 5:  # a constant number of columns is what lets the compiler take many pixels at once
+            _spread_along(sums, squares, 5, spreads)
+        else:
+            _spread_along(sums, squares, 7, spreads)
         for x in range(width):  # whole numbers below 2**53 over whole numbers: the floor of the float quotient is exact
-            spread = np.floor(charged[y, x] / np.float64(area))
+            spread = np.floor(2 * (spreads[3 * x] + spreads[3 * x + 1] + spreads[3 * x + 2]) / area)
             over = np.floor(np.float64(peak) * np.float64(peak) / max(spread, 1.0))
             charged[y, x] = np.int32(min(spread, over) * 0.75)

@@ -7,10 +7,12 @@ are.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from configs.errors import StoreError
 from tasks.publish import write_whole
+from tasks.store.backends import local_folder
 from tasks.store.blobs import Blobs, digest_file
 from tasks.store.manifest import Part
 
@@ -19,8 +21,9 @@ class ResultFolder:
     """`out` of a job. Names are relative, with '/' between folders. Errors: StoreError, naming place and cause."""
 
     def __init__(self, out: str) -> None:
-        self._blobs = Blobs(out) if is_remote(out) else None
-        self._root = Path(out.removeprefix("file://")).expanduser().absolute()
+        folder = local_folder(out)
+        self._blobs = Blobs(out) if folder is None else None
+        self._root = (folder or Path()).absolute()
         self.place = self._blobs.url if self._blobs else str(self._root)
 
     def where(self, name: str) -> str:
@@ -35,16 +38,20 @@ class ResultFolder:
             raise ValueError(f"{where} is not below {self.place}")
         return where.removeprefix(self.place + "/")
 
+    def size(self, name: str) -> int | None:
+        """Bytes of what lies there, None when nothing does."""
+        if self._blobs:
+            return self._blobs.size(name)
+        target = self._local(name)
+        return target.stat().st_size if target.is_file() else None
+
+    def sha256(self, name: str) -> str:
+        """Hex digest of what lies there, which is read for it."""
+        return hashlib.sha256(self._blobs.get(name)).hexdigest() if self._blobs else digest_file(self._local(name))[0]
+
     def holds(self, name: str, part: Part, named_by_key: bool) -> bool:
         """Whether a whole copy of `part` is there already; one that has no key in its name is read to know."""
-        if self._blobs:
-            if self._blobs.size(name) != part.bytes:
-                return False
-            return named_by_key or hashlib.sha256(self._blobs.get(name)).hexdigest() == part.sha256
-        target = self._local(name)
-        if not target.is_file() or target.stat().st_size != part.bytes:
-            return False
-        return named_by_key or digest_file(target)[0] == part.sha256
+        return self.size(name) == part.bytes and (named_by_key or self.sha256(name) == part.sha256)
 
     def write(self, name: str, data: bytes) -> str:
         """Write whole, in place of what is there; returns the path or URL."""
@@ -55,6 +62,17 @@ class ResultFolder:
         write_whole(target, data)
         return str(target)
 
+    def keep_aside(self, name: str) -> None:
+        """Keep what lies there as `NAME.damaged` from now on; the name itself may be gone then."""
+        if self._blobs:
+            self._blobs.put(f"{name}.damaged", self._blobs.get(name))
+            return
+        target = self._local(name)
+        try:
+            os.replace(target, target.with_name(f"{target.name}.damaged"))
+        except OSError as error:
+            raise StoreError(f"cannot rename {target}: {error.strerror or error}; move it away") from error
+
     def _local(self, name: str) -> Path:
         target = self._root / name
         if not target.parent.resolve().is_relative_to(self._root.resolve()):
@@ -62,6 +80,7 @@ class ResultFolder:
         return target
 
 
-def is_remote(out: str) -> bool:
-    """Whether `out` is an address and not a folder of this machine."""
-    return "://" in out and not out.startswith(("file://", "local://"))
+def result_at(where: str) -> tuple[ResultFolder, str]:
+    """The folder and the name of one result, by the path or URL that a job told of it."""
+    folder, _, name = where.rpartition("/")
+    return ResultFolder(folder), name

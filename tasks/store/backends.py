@@ -36,12 +36,19 @@ class Backend(Protocol):
 
 
 def open_backend(url: str, storage_options: Mapping[str, Any]) -> Backend:
-    """`LocalFiles` for a plain path or `file://`, `ObjectStore` for every other fsspec URL."""
-    if "://" not in url or url.startswith(("file://", "local://")):
-        return LocalFiles(Path(url.split("://", 1)[-1]).expanduser())
+    """`LocalFiles` for a folder of this machine, `ObjectStore` for every other fsspec URL."""
+    if (folder := local_folder(url)) is not None:
+        return LocalFiles(folder)
     # listings of other writers' objects must be fresh: s3fs hides them until invalidate_cache() otherwise
     fs, root = fsspec.core.url_to_fs(url, **{"use_listings_cache": False, **storage_options})
     return ObjectStore(fs, url.rstrip("/") if not url.endswith("://") else url, root)
+
+
+def local_folder(url: str) -> Path | None:
+    """The folder that a plain path, `file://` or `local://` names; None for an address of anything else."""
+    if "://" in url and not url.startswith(("file://", "local://")):
+        return None
+    return Path(url.split("://", 1)[-1]).expanduser()
 
 
 class ObjectStore:

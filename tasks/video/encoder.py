@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-import torch
-
 from configs.errors import ConfigError
 from configs.job import OutputConfig
 from tasks.video.facts import ClipFacts
@@ -43,6 +41,8 @@ def steady_x264() -> dict[str, str]:
     not); of 1700 without it none, and those are the bits that most of the others have too. Measured on a virtual
     machine (Xeon with AMX, PyAV 18); whether code or machine is to blame, an interrupted job must end in equal bits.
     """
+    import torch  # seconds, and whoever only asks for a container needs none of it
+
     return {"x264-params": "asm=avx2"} if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
 
 

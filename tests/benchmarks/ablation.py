@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shlex
 import sys
 import tempfile
 import time
@@ -36,7 +35,7 @@ from tasks.store import Store
 from tests.benchmarks.ablation_figures import clip_figures
 from tests.benchmarks.ablation_page import ClipRow, page
 from tests.benchmarks.clips import REAL, benchmark_clips, procedural_clip, unseen_seeds
-from tests.benchmarks.jobs import pocket_job
+from tests.benchmarks.jobs import command_line, pocket_job
 
 Rows = list[dict[str, dict[str, Any]]]  # per clip, by arm
 
@@ -197,9 +196,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows = measure(clips, job_of, kept, engines)
         job = job_of(args.styles[0])
         facts = {
-            "command": shlex.join(
-                ["python", "-m", "tests.benchmarks.ablation", *(a for a in given if a != "--resume")]
-            ),
+            "command": command_line("tests.benchmarks.ablation", given),
             "setting": f"preset `{args.preset}`, weights `{engines.facts(job.model).digest[:12]}`, "
             f"{job.num_inference_steps} steps, guidance {job.guidance_scale:g}, long side {job.working_size} px, "
             f"windows of {job.window.size} frames, seed {job.seed}",

@@ -8,7 +8,6 @@ Every (clip, arm) is one job of the product. The first arm is the control: the s
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from tasks.run import Run
 from tasks.store import Store
 from tests.benchmarks.ablation import Kept, Planned, fingerprint, planned, scratch
 from tests.benchmarks.ablation_figures import FILTER, ClipFigures, cell, clip_figures
-from tests.benchmarks.jobs import pocket_job
+from tests.benchmarks.jobs import command_line, pocket_job
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "deflicker.md"
 CONTROL = "no deflicker"
@@ -148,10 +147,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         clips = planned(folder, args.styles, args.frames, args.clips)
         found = measure(clips, jobs, kept, engines)
         job = jobs[args.styles[0]]
-        kept_at = given.index("--json") if "--json" in given else len(given)  # nobody else has that file
-        typed = [a for n, a in enumerate(given) if a != "--resume" and n not in (kept_at, kept_at + 1)]
         text = HEAD.format(
-            command=shlex.join(["python", "-m", "tests.benchmarks.deflicker_study", *typed]),
+            command=command_line("tests.benchmarks.deflicker_study", given),
             count=len(clips),
             frames=args.frames,
             clips=", ".join(f"{c.path.name} as {c.style}" for c in clips),

@@ -14,6 +14,7 @@ from tasks.engine.pool import EnginePool
 from tasks.store import Store
 from tests.benchmarks.five_tasks import recolor, reference, render3d, restore, stylize
 from tests.benchmarks.five_tasks.bench import Bench, Row, mean_by_arm
+from tests.benchmarks.jobs import command_line
 from tests.benchmarks.pocket_quality.bars import table
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "tasks.md"
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=PAGE)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    command = " ".join(["python -m tests.benchmarks.five_tasks", *sys.argv[1:]])
+    command = command_line("tests.benchmarks.five_tasks", sys.argv[1:])
     sections = [HEAD.format(command=command, frames=args.frames, clips=args.clips)]
     with tempfile.TemporaryDirectory() as folder, EnginePool(folder + "/store", 0, "cpu") as engines:
         bench = Bench(Path(folder), Store.open(engines.store_url, workers=0), engines, args.clips, args.frames)

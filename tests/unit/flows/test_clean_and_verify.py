@@ -24,6 +24,7 @@ from tasks.pipeline import restyle_video
 from tasks.run import Progress, Run, VideoResult
 from tasks.store import Lease, StageKey, Store
 from tasks.store.audit import Which
+from tasks.store.blobs import Blobs
 from tasks.store.retention import DAY, HOUR, Policy
 from tasks.store.steps import StepLog
 from tasks.store.survey import survey
@@ -152,6 +153,23 @@ def test_outputs_that_are_still_there_keep_what_they_were_made_from(restyle: Res
     first, second = restyle(), restyle(prompt="y")
     aged(store, 60 * DAY)
     Path(second.output.uri).unlink()
+    run("clean", store, "--older-than", "30d", "--keep-last", "0", "--keep-outputs", "--yes")
+    assert store.lookup(StageKey("encode", first.output.key, {}))
+    assert store.lookup(StageKey("encode", second.output.key, {})) is None
+
+
+def test_outputs_behind_an_address_are_looked_for_and_read_there(restyle: Restyle, store: Store) -> None:
+    results = Blobs("memory://clean-and-verify-out")
+    first, second = restyle(out=results.url), restyle(out=results.url, prompt="y")
+    kept, gone = (done.output.uri.removeprefix(f"{results.url}/") for done in (first, second))
+    pixels = results.get(kept)
+    results.delete(gone)
+    code, found = run("verify", store)
+    assert (code, found["checked_outputs"], found["changed_outputs"]) == (0, 1, [])
+    results.put(kept, b"edited")
+    assert run("verify", store, "--repair")[1]["changed_outputs"] == [first.output.uri]
+    assert (results.get(kept), results.get(f"{kept}.damaged")) == (pixels, b"edited")
+    aged(store, 60 * DAY)
     run("clean", store, "--older-than", "30d", "--keep-last", "0", "--keep-outputs", "--yes")
     assert store.lookup(StageKey("encode", first.output.key, {}))
     assert store.lookup(StageKey("encode", second.output.key, {})) is None

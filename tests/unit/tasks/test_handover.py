@@ -41,10 +41,8 @@ def test_a_link_out_of_the_output_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["memory://handed-over", "folder"])
 def test_a_result_is_written_once_and_again_when_it_is_not_what_it_was(tmp_path: Path, place: str) -> None:
     out = place if "://" in place else str(tmp_path / place)
-    folder, part = (
-        ResultFolder(out),
-        Part(name="video", path="x", bytes=6, sha256=hashlib.sha256(b"pixels").hexdigest()),
-    )
+    folder = ResultFolder(out)
+    part = Part(name="video", path="x", bytes=6, sha256=hashlib.sha256(b"pixels").hexdigest())
     where = folder.write("a/b.mp4", b"pixels")
     assert (where, folder.name_of(where)) == (f"{out}/a/b.mp4", "a/b.mp4")
     assert folder.holds("a/b.mp4", part, named_by_key=False)
