@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from models.pocket.batches import OBJECTS, Batch
+from models.pocket.batches import OBJECTS, STEERINGS, Batch
 from models.pocket.checkpoint import Average, load_state, save_state
 from models.pocket.networks import Networks, begin_as_identity, build_networks, build_scheduler, steered
 from models.pocket.pairs import COLOUR_FILE, read_shards
@@ -65,8 +65,7 @@ class HalfCopy:
         self.networks = copy.deepcopy(networks)
         for module in self.networks.modules().values():
             module.to(torch.bfloat16)
-        self.truth: list[Tensor] = [p for m in networks.modules().values() for p in m.parameters()]
-        self.copies: list[Tensor] = [p for m in self.networks.modules().values() for p in m.parameters()]
+        self.truth, self.copies = trained(networks), trained(self.networks)
 
     @torch.no_grad()
     def pull(self) -> None:
@@ -80,6 +79,17 @@ class HalfCopy:
             half.grad = None
 
 
+def trained(networks: Networks) -> list[Tensor]:
+    """The parameters that are not frozen."""
+    return [p for m in networks.modules().values() for p in m.parameters() if p.requires_grad]
+
+
+def freeze_all_but(networks: Networks, name: str) -> None:
+    """Train one network only; the others stay as they are to the bit."""
+    for other, module in networks.modules().items():
+        module.requires_grad_(other == name)
+
+
 def _shards(folder: Path) -> list[Path]:
     return sorted(folder.glob("shard-*.safetensors"))
 
@@ -90,8 +100,10 @@ def train(args: argparse.Namespace) -> None:
     vocabulary_size = write_tokenizer(args.out / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(args.out / "tokenizer")
     networks = build_networks(vocabulary_size, args.seed)
+    if args.alone is not None:
+        freeze_all_but(networks, STEERINGS[args.alone].controls[-1])
     named = {f"{n}.{p}": v for n, m in networks.modules().items() for p, v in m.named_parameters()}
-    optimiser = torch.optim.AdamW(named.values(), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
+    optimiser = torch.optim.AdamW(trained(networks), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
     average = Average(named, 0.999)
     step, seconds = load_state(args.out, named, optimiser, average) if args.resume else (0, 0.0)
     if args.start_from is not None and not args.resume:
@@ -110,7 +122,8 @@ def train(args: argparse.Namespace) -> None:
     half = HalfCopy(networks) if args.bfloat16 else None
     probe = {
         name: [Batch(held, tokenizer, alphas_cumprod, -1 - i, args.batch, name) for i in range(3)]
-        for name in ("both", "tile", "softedge", "depth", "reference", "restore", "none")
+        for name in STEERINGS
+        if args.alone in (None, name)
     }
     pool, pairs = [], None
     started, running, first = time.monotonic(), 0.0, step
@@ -123,7 +136,7 @@ def train(args: argparse.Namespace) -> None:
         rate = min(1.0, (step + 1) / args.warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
         for group in optimiser.param_groups:
             group["lr"] = args.lr * rate
-        batch = Batch(pairs, tokenizer, alphas_cumprod, args.seed * 10**7 + step, args.batch)
+        batch = Batch(pairs, tokenizer, alphas_cumprod, args.seed * 10**7 + step, args.batch, args.alone)
         optimiser.zero_grad(set_to_none=True)
         if half is not None:
             half.pull()
@@ -131,7 +144,7 @@ def train(args: argparse.Namespace) -> None:
         torch.autograd.backward(loss)
         if half is not None:
             half.push()
-        torch.nn.utils.clip_grad_norm_(list(named.values()), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained(networks), 1.0)
         optimiser.step()
         step += 1
         average.update(named, step)
@@ -156,6 +169,11 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, required=True, help="folder of shards (models.pocket.pairs)")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--start-from", type=Path, default=None, help="begin with these exported weights")
+    parser.add_argument(
+        "--alone",
+        choices=[n for n, s in STEERINGS.items() if s.controls],
+        help="train just this steering's own ControlNet",
+    )
     parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--steps", type=int, default=8000, help="length of the learning-rate schedule")
     parser.add_argument("--stop-at", type=int, default=0, help="stop at this step of the schedule")

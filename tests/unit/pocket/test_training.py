@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from models.pocket.autoencoder import BlockAutoencoder, fit_blocks
@@ -41,12 +42,14 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _run(out: Path, pool: Path, stop_at: int, resume: bool = False) -> None:
+def _run(out: Path, pool: Path, stop_at: int, resume: bool = False, **changes: Any) -> None:
     train(
         argparse.Namespace(
-            out=out, pool=pool, resume=resume, minutes=5.0, steps=3, stop_at=stop_at, batch=1, lr=1e-3,
-            seed=0, threads=1, save_every=10,
-            warmup=2, start_from=None, bfloat16=False,
+            **{
+                "out": out, "pool": pool, "resume": resume, "minutes": 5.0, "steps": 3, "stop_at": stop_at, "batch": 1,
+                "lr": 1e-3, "seed": 0, "threads": 1, "save_every": 10, "warmup": 2, "start_from": None,
+                "bfloat16": False, "alone": None, **changes,
+            }
         )
     )  # fmt: skip
 
@@ -77,6 +80,20 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path, pool: Path) -> None
     resumed, same, _ = load_average(tmp_path / "stopped")
     assert step == same == 2
     assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_one_control_trained_alone_leaves_the_others_to_the_bit(tmp_path: Path, pool: Path, bfloat16: bool) -> None:
+    threads = torch.get_num_threads()
+    _run(tmp_path, pool, stop_at=1, start_from=WEIGHTS, alone="depth", bfloat16=bfloat16)
+    torch.set_num_threads(threads)
+    values, _, _ = load_average(tmp_path)
+    for name in ("unet", "text_encoder", *CONTROLS):
+        shipped = {
+            key: value for file in (WEIGHTS / name).glob("*.safetensors") for key, value in load_file(file).items()
+        }
+        same = [torch.equal(values[f"{name}.{key}"].half(), value) for key, value in shipped.items()]
+        assert (all(same), any(same)) == ((False, False) if name == "controlnet_depth" else (True, True)), name
 
 
 def test_batches_are_decided_by_their_seed_and_meet_every_steering(pool: Path, tmp_path: Path) -> None:
