@@ -63,12 +63,24 @@ and mostly ignored. It has seen few real pictures and is no source of truth abou
 """
 
 
-def model_card(step: int, seconds: float, size: int, figures: Sequence[Mapping[str, Any]]) -> str:
+def model_card(
+    step: int,
+    seconds: float,
+    size: int,
+    figures: Sequence[Mapping[str, Any]],
+    alone: Mapping[str, tuple[int, float]],
+) -> str:
     """Return the card as Markdown.
 
     step, seconds: of the checkpoint. size: bytes of the folder. figures: what `models.pocket.sample` printed,
-    PSNR in dB of each style against the filter's own output.
+    PSNR in dB of each style against the filter's own output. alone: steering -> (steps, seconds) for which its own
+    ControlNet was trained after everything else, which stayed as it was.
     """
+    later = "".join(
+        f"The `{steering}` ControlNet was then trained alone for {steps} steps ({spent / 60:.0f} minutes), everything else\n"
+        f"frozen: `train_diffusion --alone {steering} --start-from WEIGHTS`, `export --alone {steering}=RUN`.\n"
+        for steering, (steps, spent) in alone.items()
+    )
     made = f"""
 ## Training
 
@@ -90,7 +102,7 @@ threads may change over a resumed run. Commands (all resumable with `--resume`; 
 
 To go on from the shipped weights: `train_diffusion --start-from models/pocket/weights` (its pool may be drawn with the
 shipped `vae`, whose encoder never moved).
-"""
+{later}"""
     return _HEAD + _DATA + made + _table(figures) + _LIMITS
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import diffusers
 import torch
 
 from models.pocket.autoencoder import BlockAutoencoder
+from models.pocket.batches import STEERINGS
 from models.pocket.card import model_card
 from models.pocket.checkpoint import load_average
 from models.pocket.networks import CONTROLS, build_networks, build_scheduler
@@ -32,11 +34,24 @@ def _halve(module: Any) -> Any:
     return module
 
 
-def write_folder(run: Path, vae: Path, folder: Path) -> tuple[int, float]:
-    """Write every part into `folder`; return the step and the seconds trained."""
+Trained = tuple[int, float]
+"""Steps, and seconds they took."""
+
+
+def write_folder(run: Path, vae: Path, folder: Path, alone: Mapping[str, Path]) -> tuple[Trained, dict[str, Trained]]:
+    """Write every part into `folder`; return how long `run` was trained, and each control of `alone`.
+
+    alone: steering -> run of `train_diffusion --alone`, from which that steering's own ControlNet is taken.
+    """
     vocabulary_size = write_tokenizer(folder / "tokenizer")
     networks = build_networks(vocabulary_size, seed=0)
-    values, step, seconds = load_average(run)
+    values, steps, spent = load_average(run)
+    more: dict[str, Trained] = {}
+    for steering, other in alone.items():
+        own_values, step, seconds = load_average(other)
+        own_prefix = f"{STEERINGS[steering].controls[-1]}."
+        values |= {key: value for key, value in own_values.items() if key.startswith(own_prefix)}
+        more[steering] = step, seconds
     for name, module in networks.modules().items():
         own = dict(module.named_parameters())
         with torch.no_grad():
@@ -66,7 +81,7 @@ def write_folder(run: Path, vae: Path, folder: Path) -> tuple[int, float]:
         settings = json.loads(config.read_text(encoding="utf-8"))
         settings.pop("_name_or_path", None)  # a path of the training machine
         config.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return step, seconds
+    return (steps, spent), more
 
 
 def publish(source: Path, target: Path) -> None:
@@ -79,20 +94,30 @@ def publish(source: Path, target: Path) -> None:
         os.replace(partial, place)
 
 
+def _pair(text: str) -> tuple[str, Path]:
+    steering, _, run = text.partition("=")
+    if steering not in STEERINGS or not run:
+        raise argparse.ArgumentTypeError(f"must be STEERING=RUN with one of {', '.join(STEERINGS)}, got {text!r}")
+    return steering, Path(run)
+
+
 def main() -> None:
     """Parse the command line and export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of train_diffusion's state")
     parser.add_argument("--vae", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--alone", type=_pair, nargs="*", default=[], metavar="STEERING=RUN", help="states of train_diffusion --alone"
+    )
     parser.add_argument("--figures", type=Path, nargs="*", default=[], help="JSON lines of models.pocket.sample")
     args = parser.parse_args()
     figures = [json.loads(line) for path in args.figures for line in path.read_text().splitlines() if line]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        step, seconds = write_folder(args.run, args.vae, folder)
+        (step, seconds), alone = write_folder(args.run, args.vae, folder, dict(args.alone))
         size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        (folder / "README.md").write_text(model_card(step, seconds, size, figures), encoding="utf-8")
+        (folder / "README.md").write_text(model_card(step, seconds, size, figures, alone), encoding="utf-8")
         publish(folder, args.out)
     print(json.dumps({"out": str(args.out), "step": step, "seconds": round(seconds), "bytes": size}))
 

@@ -13,7 +13,8 @@ from tests.benchmarks.five_tasks.bench import STEADY, Bench, Frames, Row, rows_o
 COMMAND = "steadyframe restyle CLIP --preset render3d --depth MAPS --prompt TEXT --out DIR"
 ABOUT = (
     "Depth shown: mean share of a frame's variance that its true depth map explains when each of 16 depth levels has a "
-    "colour of its own. Control: the same job over the depth maps of another scene, judged by the true ones."
+    "colour of its own. Control: the same job over the depth maps of another scene, judged by the true ones. The scene "
+    "itself says how much there is to show: its textures and shadows have no depth."
 )
 
 
@@ -30,6 +31,7 @@ def measure(bench: Bench) -> list[Row]:
             "result": bench.restyled("render3d", path, depth=str(maps[name]), prompt=scene.caption),
             "no deflicker": bench.restyled("render3d", path, STEADY, depth=str(maps[name]), prompt=scene.caption),
             "another scene's depth": bench.restyled("render3d", path, depth=str(other), prompt=scene.caption),
+            "the scene itself": source,
         }
         more = {arm: {"depth shown": explained(made, scene.depth_FHW)} for arm, made in arms.items()}
         rows += rows_of(name, source, arms, more)

@@ -14,6 +14,7 @@ from transformers import CLIPTokenizer
 from models.pocket.autoencoder import BlockAutoencoder, fit_blocks
 from models.pocket.batches import STEERINGS, Batch, degraded
 from models.pocket.checkpoint import load_average
+from models.pocket.export import write_folder
 from models.pocket.networks import (
     CONTROLS,
     LATENT_CHANNELS,
@@ -83,17 +84,24 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path, pool: Path) -> None
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
-def test_one_control_trained_alone_leaves_the_others_to_the_bit(tmp_path: Path, pool: Path, bfloat16: bool) -> None:
+def test_one_control_trained_alone_and_exported_leaves_the_others_to_the_bit(
+    tmp_path: Path, pool: Path, bfloat16: bool
+) -> None:
     threads = torch.get_num_threads()
-    _run(tmp_path, pool, stop_at=1, start_from=WEIGHTS, alone="depth", bfloat16=bfloat16)
+    for name in ("depth", "reference"):
+        _run(tmp_path / name, pool, stop_at=1, start_from=WEIGHTS, alone=name, bfloat16=bfloat16)
     torch.set_num_threads(threads)
-    values, _, _ = load_average(tmp_path)
-    for name in ("unet", "text_encoder", *CONTROLS):
-        shipped = {
-            key: value for file in (WEIGHTS / name).glob("*.safetensors") for key, value in load_file(file).items()
-        }
-        same = [torch.equal(values[f"{name}.{key}"].half(), value) for key, value in shipped.items()]
-        assert (all(same), any(same)) == ((False, False) if name == "controlnet_depth" else (True, True)), name
+    _, more = write_folder(tmp_path / "reference", WEIGHTS / "vae", tmp_path / "made", {"depth": tmp_path / "depth"})
+    assert {name: steps for name, (steps, _) in more.items()} == {"depth": 1}
+    for name in ("unet", "text_encoder", "vae", *CONTROLS):
+        shipped, made = (_weights_of(folder / name) for folder in (WEIGHTS, tmp_path / "made"))
+        same = [torch.equal(made[key], shipped[key]) for key in shipped]
+        trained = name in ("controlnet_depth", "controlnet_reference")
+        assert (all(same), any(same)) == (not trained, not trained), name
+
+
+def _weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return {key: value for file in folder.glob("*.safetensors") for key, value in load_file(file).items()}
 
 
 def test_batches_are_decided_by_their_seed_and_meet_every_steering(pool: Path, tmp_path: Path) -> None:
