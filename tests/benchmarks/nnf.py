@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from models import patch_jumps, patch_pyramid, patchmatch
 from models.patch_kernels import measure as measure_ssd
-from models.patch_plan import MARGIN
-from models.patch_pyramid import padded
-from models.patchmatch import Method, nnf, warm_up
+from models.patch_plan import MARGIN, Plan
+from models.patch_pyramid import padded, tolls
+from models.patchmatch import Method, errors_of, nnf, warm_up
 from tests.benchmarks.clips import REAL, unseen_seeds
 
 SIDE, PATCH = 512, 5
@@ -180,21 +180,27 @@ def two_threads_over_one(found: Pairs, repeats: int) -> dict[str, float]:
 def shifts_found() -> dict[str, Any]:
     """Share of inner pixels of 192x256 crops whose offset is the shift, exactly: of random blobs and of a real frame.
 
-    A real frame has patches so plain that staying is as good (the margin); there the shift is not looked for.
+    First of all pixels, then of those that have to move, where another match as exact counts as well: a real frame has
+    patches so plain that staying is within the toll (the margin), and patches that are there twice.
     """
     coarse = np.random.default_rng(0).integers(0, 256, (SIDE // 4, SIDE // 4, 3), dtype=np.uint8)
     scenes = {"textured": cv2.resize(coarse, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)}
     scenes["frame"] = next(iter(pairs().values()))[0]
-    rows = {}
+    rows: dict[str, dict[str, list[float]]] = {}
     for kind, scene in scenes.items():
         for dy, dx in ((0, 0), (7, -13), (0, 64), (-40, 50), (64, 64)):
             y, x = 160, 128
-            target, source = scene[y : y + 192, x : x + 256], scene[y - dy : y - dy + 192, x - dx : x - dx + 256]
+            target = np.ascontiguousarray(scene[y : y + 192, x : x + 256])
+            source = np.ascontiguousarray(scene[y - dy : y - dy + 192, x - dx : x - dx + 256])
             inner = np.s_[abs(dy) + 3 : 189 - abs(dy), abs(dx) + 3 : 253 - abs(dx)]
-            rows[f"{kind} ({dy}, {dx})"] = {
-                m: round(float((nnf(target, source, PATCH, method=m)[0][inner] == (dy, dx)).all(-1).mean()), 4)
-                for m in CPU_METHODS
-            }
+            staying = errors_of(target, source, np.zeros((*target.shape[:2], 2), np.int16), PATCH)
+            must = (staying > tolls(target, Plan(PATCH)))[inner]
+            for method in CPU_METHODS:
+                offsets, errors = (field[inner] for field in nnf(target, source, PATCH, method=method))
+                found = (offsets == (dy, dx)).all(-1)
+                exact = (found | (errors == 0))[must]
+                shares = found.mean(), exact.mean() if must.any() else 1.0
+                rows.setdefault(f"{kind} ({dy}, {dx})", {})[method] = [round(float(share), 4) for share in shares]
     return rows
 
 
