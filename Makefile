@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-unit test-parts lint bench chaos install clean
+.PHONY: demo test test-unit test-actors test-parts lint bench chaos install clean
 
 install: $(STAMP)
 
@@ -20,17 +20,20 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install      ## render a clip, restyle it, say where it is
 	$(BIN)/steadyframe demo
 
-test: install      ## lint, types, layers, then every test: the two halves side by side, one waits while the other computes
-	$(MAKE) --no-print-directory lint
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-unit test-parts
+test: install      ## lint, types, layers, every test: three at a time, one waits while another computes
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint test-parts test-unit test-actors
 
-FIRST_HALF := unit oracles gpu ui ray
+UNIT := unit oracles gpu
+ACTORS := ui ray
 
-test-unit: install  ## the science, the stages, the browser, actors
-	$(BIN)/pytest $(addprefix tests/,$(FIRST_HALF))
+test-unit: install ## the science and the stages
+	$(BIN)/pytest $(addprefix tests/,$(UNIT))
+
+test-actors: install ## the browser, Ray
+	$(BIN)/pytest $(addprefix tests/,$(ACTORS))
 
 test-parts: install ## servers, stores, schedules, and what happens when they die
-	$(BIN)/pytest tests $(addprefix --ignore=tests/,$(FIRST_HALF))
+	$(BIN)/pytest tests $(addprefix --ignore=tests/,$(UNIT) $(ACTORS))
 
 lint: install      ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -1,6 +1,5 @@
 """The blend as a stream: the same bits, at the earliest moment, out of few frames and entries."""
 
-import gc
 import weakref
 
 import numpy as np
@@ -92,7 +91,6 @@ def test_frames_that_are_done_are_let_go(mode):
         refs.append(weakref.ref(image))
         stream.push(image)
         del image
-        gc.collect()
     assert w + 1 < max(alive) <= 2 * w + 1
 
 
