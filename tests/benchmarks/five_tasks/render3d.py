@@ -8,13 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.conditions import soft_edges
 from tests.benchmarks.five_tasks.bench import STEADY, Bench, Frames, Row, rows_of
 
 COMMAND = "steadyframe restyle CLIP --preset render3d --depth MAPS --prompt TEXT --out DIR"
 ABOUT = (
     "Depth shown: mean share of a frame's variance that its true depth map explains when each of 16 depth levels has a "
     "colour of its own. Control: the same job over the depth maps of another scene, judged by the true ones. The scene "
-    "itself says how much there is to show: its textures and shadows have no depth."
+    "itself says how much there is to show: its textures and shadows have no depth. Contours: correlation of "
+    "the picture's contours with those of its true maps, mean over frames."
 )
 
 
@@ -33,7 +35,11 @@ def measure(bench: Bench) -> list[Row]:
             "another scene's depth": bench.restyled("render3d", path, depth=str(other), prompt=scene.caption),
             "the scene itself": source,
         }
-        more = {arm: {"depth shown": explained(made, scene.depth_FHW)} for arm, made in arms.items()}
+        outlines = soft_edges(np.repeat((scene.depth_FHW * 255).astype(np.uint8)[..., None], 3, axis=3))
+        more = {
+            arm: {"depth shown": explained(made, scene.depth_FHW), "contours": alike(soft_edges(made), outlines)}
+            for arm, made in arms.items()
+        }
         rows += rows_of(name, source, arms, more)
     return rows
 
@@ -51,6 +57,12 @@ def explained(made: Frames, depth_FHW: NDArray[np.float32], levels: int = 16) ->
         left = ((values - means[level]) ** 2).sum()
         shares.append(1 - left / max(((values - values.mean(0)) ** 2).sum(), 1e-9))
     return float(np.mean(shares))
+
+
+def alike(one_FHW: NDArray[np.float32], other_FHW: NDArray[np.float32]) -> float:
+    """Correlation of two maps, mean over frames."""
+    pairs = zip(one_FHW, other_FHW, strict=True)
+    return float(np.mean([np.corrcoef(one.ravel(), other.ravel())[0, 1] for one, other in pairs]))
 
 
 def _written(folder: Path, depth_FHW: NDArray[np.float32]) -> Path:
