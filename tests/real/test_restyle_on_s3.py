@@ -109,7 +109,9 @@ def eventually(ask: Callable[[], bool], drivers: list[Any]) -> None:
 def _nothing_is_left() -> Iterator[None]:
     """No process of ours outlives a test of this file, those of Ray included (the session's servers stay)."""
     me = psutil.Process()
-    before = {p.pid for p in me.children(recursive=True)}
+    before = set(me.children(recursive=True))
     yield
-    _, alive = psutil.wait_procs([p for p in me.children(recursive=True) if p.pid not in before], timeout=60)
+    begun = [child for child in me.children() if child not in before]  # a server that stays starts workers as it likes
+    family = [process for child in begun for process in (child, *child.children(recursive=True))]
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive, [p.name() for p in alive]
