@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 from configs.errors import StoreError
 from flows.records import jobs
@@ -70,6 +71,7 @@ def _wanted(store: Store, keeping: Keeping) -> tuple[Wanted, set[str]]:
     written = {path: stat.modified for path, stat in store.blobs.stats("jobs").items()}
     newest: dict[str, set[str]] = defaultdict(set)  # source -> keys of the results kept for it
     keep, used, telling = set[str](), dict[str, float](), set[str]()
+    is_there = cache(_is_there)  # every night's record names the same files, and an object store is asked for each
     for job_id, _, result in jobs(store):
         when = written.get(f"jobs/{job_id}/result.json", 0.0)
         for stage in (result or {}).get("stages", ()):
@@ -77,7 +79,7 @@ def _wanted(store: Store, keeping: Keeping) -> tuple[Wanted, set[str]]:
         for output in (result or {}).get("outputs", ()):
             kept = newest[output["source"]]
             recent = output["key"] in kept or len(kept) < keeping.last
-            if recent or (keeping.outputs and _is_there(output["uri"])):
+            if recent or (keeping.outputs and is_there(output["uri"])):
                 if recent:
                     kept.add(output["key"])
                 telling.add(job_id)

@@ -167,15 +167,17 @@ def ports(settings: Settings) -> Iterator[Check]:
 
 def disk(store: str, settings: Settings) -> Iterator[Check]:
     """Room where things are kept: the store if it is here, half-written files, the server's database."""
+    from tasks.store.backends import local_folder
+
     places = {"temporary folder": Path(tempfile.gettempdir()), "server folder": settings.server_dir.expanduser()}
     if settings.temp_dir is not None:
         places["STEADYFRAME_TEMP_DIR"] = settings.temp_dir.expanduser()
-    if "://" not in store or store.startswith("file://"):
-        places = {"disk": Path(store.removeprefix("file://")).expanduser(), **places}
+    if (folder := local_folder(store)) is not None:
+        places = {"disk": folder, **places}
     if settings.metrics_file is not None:
         places["metrics folder"] = settings.metrics_file.expanduser().absolute().parent
     for name, place in places.items():
-        there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
+        there = next(above for above in (place.absolute(), *place.absolute().parents) if above.exists())
         if not os.access(there, os.W_OK):
             yield Check(name, "bad", f"{there} cannot be written", "give this user write permission, or another folder")
             continue

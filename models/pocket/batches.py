@@ -43,6 +43,11 @@ class Steering:
     scenes: float
     quiet: float = 0.0
 
+    @property
+    def own(self) -> str:
+        """The ControlNet that this steering adds to those before it, which may be trained alone."""
+        return self.controls[-1]
+
 
 STEERINGS: Mapping[str, Steering] = MappingProxyType(
     {
@@ -55,6 +60,10 @@ STEERINGS: Mapping[str, Steering] = MappingProxyType(
         "none": Steering((), 0.03, 0.1, 0.7, 0.5),
     }
 )
+
+
+ALONE = tuple(name for name, steering in STEERINGS.items() if steering.controls)
+"""Steerings with a ControlNet of their own."""
 
 
 class Batch:

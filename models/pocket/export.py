@@ -20,7 +20,7 @@ import diffusers
 import torch
 
 from models.pocket.autoencoder import BlockAutoencoder
-from models.pocket.batches import STEERINGS
+from models.pocket.batches import ALONE, STEERINGS
 from models.pocket.card import model_card
 from models.pocket.checkpoint import load_average
 from models.pocket.networks import CONTROLS, build_networks, build_scheduler
@@ -49,8 +49,8 @@ def write_folder(run: Path, vae: Path, folder: Path, alone: Mapping[str, Path]) 
     more: dict[str, Trained] = {}
     for steering, other in alone.items():
         own_values, step, seconds = load_average(other)
-        own_prefix = f"{STEERINGS[steering].controls[-1]}."
-        values |= {key: value for key, value in own_values.items() if key.startswith(own_prefix)}
+        prefix = f"{STEERINGS[steering].own}."
+        values |= {key: value for key, value in own_values.items() if key.startswith(prefix)}
         more[steering] = step, seconds
     for name, module in networks.modules().items():
         own = dict(module.named_parameters())
@@ -96,8 +96,8 @@ def publish(source: Path, target: Path) -> None:
 
 def _pair(text: str) -> tuple[str, Path]:
     steering, _, run = text.partition("=")
-    if steering not in STEERINGS or not run:
-        raise argparse.ArgumentTypeError(f"must be STEERING=RUN with one of {', '.join(STEERINGS)}, got {text!r}")
+    if steering not in ALONE or not run:
+        raise argparse.ArgumentTypeError(f"must be STEERING=RUN with one of {', '.join(ALONE)}, got {text!r}")
     return steering, Path(run)
 
 

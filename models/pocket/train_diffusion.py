@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from models.pocket.batches import OBJECTS, STEERINGS, Batch
+from models.pocket.batches import ALONE, OBJECTS, STEERINGS, Batch
 from models.pocket.checkpoint import Average, load_state, save_state
 from models.pocket.networks import Networks, begin_as_identity, build_networks, build_scheduler, steered
 from models.pocket.pairs import COLOUR_FILE, read_shards
@@ -101,7 +101,7 @@ def train(args: argparse.Namespace) -> None:
     tokenizer = CLIPTokenizer.from_pretrained(args.out / "tokenizer")
     networks = build_networks(vocabulary_size, args.seed)
     if args.alone is not None:
-        freeze_all_but(networks, STEERINGS[args.alone].controls[-1])
+        freeze_all_but(networks, STEERINGS[args.alone].own)
     named = {f"{n}.{p}": v for n, m in networks.modules().items() for p, v in m.named_parameters()}
     optimiser = torch.optim.AdamW(trained(networks), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
     average = Average(named, 0.999)
@@ -169,11 +169,7 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, required=True, help="folder of shards (models.pocket.pairs)")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--start-from", type=Path, default=None, help="begin with these exported weights")
-    parser.add_argument(
-        "--alone",
-        choices=[n for n, s in STEERINGS.items() if s.controls],
-        help="train just this steering's own ControlNet",
-    )
+    parser.add_argument("--alone", choices=ALONE, help="train just this steering's own ControlNet")
     parser.add_argument("--minutes", type=float, default=600.0)
     parser.add_argument("--steps", type=int, default=8000, help="length of the learning-rate schedule")
     parser.add_argument("--stop-at", type=int, default=0, help="stop at this step of the schedule")

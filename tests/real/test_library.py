@@ -17,7 +17,7 @@ from tasks.store import Store
 from tests.real.nights import Library, Nights, Told, expected_errors, name_of, spend_nights
 from tests.real.parts import BUCKET, found_here, postgres_program
 
-CLIPS = int(os.environ.get("STEADYFRAME_BAR1_CLIPS", "7"))  # with fewer the six dead are over the share that fails
+CLIPS = int(os.environ.get("STEADYFRAME_BAR1_CLIPS", "8"))
 REAL = "STEADYFRAME_BAR1_CLIPS" in os.environ
 pytestmark = pytest.mark.timeout(3600 if REAL else 900)  # five command lines; the fixture counts for its first test
 
