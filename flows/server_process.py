@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from configs.errors import SteadyframeError
 from flows.server import STOP_SECONDS, Process, ServerRecord, users
+from flows.server_retry import asking_again
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,7 +36,7 @@ def serve(folder: Path, port: int) -> None:
     from prefect.server.api.server import create_app
 
     config = uvicorn.Config(
-        _without_telemetry(create_app(final=True)),
+        _without_telemetry(asking_again(create_app(final=True))),
         log_level="warning",
         timeout_keep_alive=5,
         timeout_graceful_shutdown=3,

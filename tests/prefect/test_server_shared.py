@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +96,26 @@ def test_a_server_of_ones_own_is_used_as_it_is(tmp_path: Path) -> None:
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), local_api(tmp_path / "none") as url:
         assert url == "http://127.0.0.1:9/api"
     assert not (tmp_path / "none").exists()
+
+
+def test_whoever_asks_for_a_run_at_the_same_time_as_others_gets_one(warm_folder: Path) -> None:
+    """A browser does not ask again when SQLite is locked: it shows "Unknown error". Most of these met the lock."""
+    working = user(warm_folder)
+    assert working.stdout is not None
+    api = working.stdout.readline().strip()
+    flow = _post(f"{api}/flows/", {"name": "asked-for-at-once"})
+    wanted = _post(f"{api}/deployments/", {"name": "default", "flow_id": flow["id"]})
+    address = f"{api}/deployments/{wanted['id']}/create_flow_run"
+    with ThreadPoolExecutor(6) as browsers:
+        asked = [browsers.submit(_post, address, {"state": {"type": "SCHEDULED"}}) for _ in range(60)]
+    assert len({answer.result()["id"] for answer in asked}) == 60
+    leave(working)
+
+
+def _post(address: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(address, json.dumps(body).encode(), {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
 
 
 def _port(folder: Path) -> int:

@@ -13,10 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
-from selenium.webdriver.common.by import By
+from selenium.common.exceptions import ElementClickInterceptedException, StaleElementReferenceException
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
 
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 SECONDS = 600 if os.environ.get("STEADYFRAME_UI_REAL") else 90
@@ -24,12 +22,18 @@ UNTOUCHED: dict[str, dict[str, Any]] = {
     "library": {"sources": ["demo"], "preset": "pocket"},
     "deflicker": {"source": "demo", "guide": "demo"},
 }
+FIELD = """
+    const label = [...document.querySelectorAll('label')].find(
+        l => l.innerText.trim().toLowerCase().split(' (')[0] === arguments[1])
+    const after = f => !arguments[1] || label?.compareDocumentPosition(f) & Node.DOCUMENT_POSITION_FOLLOWING
+    return [...document.querySelectorAll('input, textarea')].find(f => f.value === arguments[0] && after(f))
+"""  # the field that holds a value, after a label where one is named
 PROGRESS = {"artifacts": {"type": {"any_": ["progress"]}}}
 
 
 def test_the_untouched_form_submits_and_the_run_completes(served: Any, browser: Any, screens: Path) -> None:
     _send_untouched(browser, served.form, screens / "run-form.png")
-    runs = _until(lambda: _runs(served, "restyle"), 20)
+    runs = _until(lambda: _runs(served, "restyle"), 60)
     assert runs, _text(browser)[-300:] + (served.folder / "server" / "server.log").read_text()
     (run,) = runs
     assert run["parameters"]["job"]["sources"] == ["demo"]
@@ -78,7 +82,7 @@ def test_a_form_with_a_password_in_an_address_is_refused_before_it_is_stored(
     form = _form(served, "restyle")
     _open(browser, form)
     _type_over(browser, "steadyframe-out", "https://me:planted-password@host/out")
-    _button(browser, "Submit").click()
+    _press(browser, "Submit")
     assert _until(lambda: "match" in _text(browser).lower() or "error" in _text(browser).lower(), 10)
     browser.save_screenshot(str(screens / "run-form-refused.png"))
     assert {run["id"] for run in _runs(served, "restyle")} == before
@@ -89,15 +93,8 @@ def test_a_form_with_a_password_in_an_address_is_refused_before_it_is_stored(
 def test_the_old_form_accepts_it_too(served: Any, browser: Any, screens: Path) -> None:
     before = {run["id"] for run in _runs(served, "restyle")}
     _send_untouched(browser, served.form.replace("/v2/", "/"), screens / "run-form-v1.png")
-
-    def begun() -> list[dict[str, Any]]:
-        return [run for run in _runs(served, "restyle") if run["id"] not in before]
-
-    if not _until(begun, 20):
-        print("nothing came of pressing Submit in the old form; pressing it again")
-        assert _pressed(browser, "Submit"), _text(browser)[-300:]
-    (new,) = _until(begun, 20)
-    assert new["parameters"]["job"]["style"] == "watercolor"
+    new = _until(lambda: [run for run in _runs(served, "restyle") if run["id"] not in before], 60)
+    assert [run["parameters"]["job"]["style"] for run in new] == ["watercolor"], _text(browser)[-300:]
 
 
 def test_no_page_of_the_ui_reached_beyond_this_machine(served: Any, browser: Any) -> None:
@@ -135,59 +132,53 @@ def _sent(
     """Send the form of a flow and return the run that came of it."""
     before = {run["id"] for run in _runs(served, flow)}
     _send_untouched(browser, _form(served, flow), picture, edit)
-    found = _until(lambda: [run for run in _runs(served, flow) if run["id"] not in before], 20)
+    found = _until(lambda: [run for run in _runs(served, flow) if run["id"] not in before], 60)
     assert found, _text(browser)[-300:]
     return dict(found[0])
 
 
 def _open(browser: Any, form: str) -> None:
     browser.get(form)
-    _wait(browser, 30).until(lambda b: _button(b, "Submit"))
-    _wait(browser, 10).until(lambda b: "seed" in _text(b).lower())
+    assert _until(lambda: _button(browser, "Submit") and "seed" in _text(browser).lower(), 60), _text(browser)[-300:]
     _settled(browser)
 
 
 def _type_over(browser: Any, old: str, new: str, label: str = "") -> None:
     """Replace the value `old` of a field by keys, as a person does; of several, the one after the text `label`."""
-    fields = [f for f in browser.find_elements(By.CSS_SELECTOR, "input, textarea") if f.get_property("value") == old]
-    if label:
-        labels = browser.find_elements(By.TAG_NAME, "label")
-        at = next(found for found in labels if found.text.strip().lower().split(" (")[0] == label)
-        after = "return !!(arguments[0].compareDocumentPosition(arguments[1]) & Node.DOCUMENT_POSITION_FOLLOWING)"
-        fields = [field for field in fields if browser.execute_script(after, at, field)]
-    assert fields, f"no field holds {old!r}"
-    fields[0].send_keys(Keys.CONTROL, "a")
-    fields[0].send_keys(new)
-    assert fields[0].get_property("value") == new
+
+    def typed() -> bool:
+        field = browser.execute_script(FIELD, old, label) or browser.execute_script(FIELD, new, label)
+        try:
+            if field is not None and field.get_property("value") != new:
+                field.send_keys(Keys.CONTROL, "a")
+                field.send_keys(new)
+            return field is not None and field.get_property("value") == new
+        except StaleElementReferenceException:
+            return False
+
+    assert _until(typed, 20), f"no field {label!r} holds {old!r} and takes {new!r}"
 
 
 def _send_untouched(browser: Any, form: str, picture: Path, edit: Callable[[], None] = lambda: None) -> None:
     _open(browser, form)
     edit()
     browser.save_screenshot(str(picture))
-    _button(browser, "Submit").click()
-    for _ in range(2):
-        # Prefect's new form sometimes says so on a busy machine, with nothing in the server's log: people press again.
-        if not _until(lambda: "Unknown error while creating" in _text(browser), 3):
-            return
-        print("the form said 'Unknown error while creating flow run'; pressing Submit again")
-        _until(lambda: "Unknown error while creating" not in _text(browser) or _pressed(browser, "Submit"), 60)
+    _press(browser, "Submit")
 
 
-def _pressed(browser: Any, words: str) -> bool:
-    """Press the button if it is there, and stays there until it is pressed."""
-    button = _button(browser, words)
-    try:
-        if button is not None:
-            button.click()
-    except WebDriverException:
-        return False
-    return button is not None
+def _press(browser: Any, label: str) -> None:
+    """Press a button once; a page that redraws takes it from under the pointer, before anything was pressed."""
 
+    def pressed() -> bool:
+        button = _button(browser, label)
+        try:
+            if button is not None:
+                button.click()
+        except (StaleElementReferenceException, ElementClickInterceptedException):
+            return False
+        return button is not None
 
-def _wait(browser: Any, seconds: float) -> WebDriverWait[Any]:
-    """A page that draws itself anew takes elements from under the one who looks at them: look again."""
-    return WebDriverWait(browser, seconds, ignored_exceptions=[StaleElementReferenceException])
+    assert _until(pressed, 30), f"no button {label!r} to press: {_text(browser)[-300:]}"
 
 
 def _settled(browser: Any) -> None:
@@ -212,12 +203,15 @@ def _runs(served: Any, flow: str) -> list[dict[str, Any]]:
 
 
 def _button(browser: Any, label: str) -> Any:
-    found = [b for b in browser.find_elements(By.TAG_NAME, "button") if b.text.strip() == label and b.is_enabled()]
-    return found[0] if found else None
+    """The button with these words, found in one step: a list of elements may be stale before it is read."""
+    return browser.execute_script(
+        "return [...document.querySelectorAll('button')].find(b => b.innerText.trim() === arguments[0] && !b.disabled)",
+        label,
+    )
 
 
 def _text(browser: Any) -> str:
-    return str(browser.find_element(By.TAG_NAME, "body").text)
+    return str(browser.execute_script("return document.body ? document.body.innerText : ''"))
 
 
 def _post(served: Any, path: str, body: dict[str, Any]) -> Any:
