@@ -18,6 +18,9 @@ from configs.errors import ConfigError
 Flow = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+LEAST_SIDE = 16
+"""Pixels: the method's patches fit into no smaller frame."""
+
 
 @dataclass(frozen=True)
 class PairFlow:
@@ -31,17 +34,21 @@ class PairFlow:
 def pair_flow(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> PairFlow:
     """Flow both ways of two uint8 RGB frames [H,W,3], and the pixels of `after` where it is consistent.
 
-    Raises ConfigError when the sizes differ or a side is below 16 pixels (too small for the method's
-    patches).
+    Raises ConfigError when the sizes differ or the frames are not `large_enough`.
     """
     if before.shape != after.shape or before.ndim != 3:
         raise ConfigError(f"frames to compare must be of one size [H,W,3], got {before.shape} and {after.shape}")
-    if min(before.shape[:2]) < 16:
-        raise ConfigError(f"optical flow needs frames of at least 16x16, got {before.shape[:2]}")
+    if not large_enough(before):
+        raise ConfigError(f"optical flow needs frames of at least {LEAST_SIDE}x{LEAST_SIDE}, got {before.shape[:2]}")
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (before, after)]
     method = _dis()  # one per call: its buffers are not safe to share between threads
     backward, forward = method.calc(grey[1], grey[0], None), method.calc(grey[0], grey[1], None)
     return PairFlow(backward, forward, consistent(backward, forward))
+
+
+def large_enough(frame: NDArray[Any]) -> bool:
+    """Whether flow can be had of frames [H,W,...] of this size."""
+    return min(frame.shape[:2]) >= LEAST_SIDE
 
 
 def consistent(backward: Flow, forward: Flow) -> Mask:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import ConfigError
-from models.flow import PairFlow, pair_flow, warp
+from models.flow import PairFlow, large_enough, pair_flow, warp
 from models.intervals import Interval, bootstrap_ci
 from models.pair_meter import PairMeter, mean
 from models.sharpness import sharpness, sharpness_ratio
@@ -39,32 +39,39 @@ __all__ = [
 Convention = Literal["masked", "all", "minus_forward", "no_warp"]
 Picture = NDArray[Any]
 
+PSNR_CEILING = 100.0
+"""dB: what one value in 150 000 off by one level leaves; nobody compares beyond."""
+
 CONVENTIONS: tuple[Convention, ...] = ("masked", "all", "minus_forward", "no_warp")
 """Ours first, then the two that published evaluations use, then what no motion compensation at all gives."""
 
 
-def pair_mse(before: Picture, after: Picture, flow: PairFlow, convention: Convention = "masked") -> float:
+def pair_mse(before: Picture, after: Picture, flow: PairFlow | None, convention: Convention = "masked") -> float:
     """Mean squared difference (0-255 scale) of edited frame t + 1 and frame t moved along source flow.
 
     `masked`, ours: backward flow, pixels inside the frame and consistent both ways. `all`: backward flow, all
     pixels, zeros outside. `minus_forward`: frame t read at x - forward flow, all pixels (published
     evaluations do either; they differ by up to 60x and cannot be compared). `no_warp`: frame t as it is, all
-    pixels: motion and flicker together. NaN when no pixel counts. On the 0-1 scale all are 65025x smaller. Raises
-    ConfigError for frames and flow of unequal size.
+    pixels: motion and flicker together. NaN when no pixel counts, or where the source gave no flow (None) and one is
+    needed. On the 0-1 scale all are 65025x smaller. Raises ConfigError for frames and flow of unequal size.
     """
     if convention not in CONVENTIONS:
         raise ConfigError(f"convention must be one of {', '.join(CONVENTIONS)}, got {convention!r}")
-    if not before.shape == after.shape == (*flow.mask.shape, *before.shape[2:]):
+    size = before.shape[:2] if flow is None else flow.mask.shape
+    if not before.shape == after.shape == (*size, *before.shape[2:]):
         raise ConfigError(
             f"frames to compare must be of one size and their flow's, got {before.shape} and {after.shape} "
-            f"along flow of {flow.mask.shape}"
+            f"along flow of {size}"
         )
     early, late = before.astype(np.float32), after.astype(np.float32)
+    if convention == "no_warp":
+        return float(((early - late) ** 2).mean(dtype=np.float64))
+    if flow is None:
+        return math.nan
     if convention == "masked":
         squares = ((warp(early, flow.backward) - late) ** 2).mean(-1)[flow.mask]
         return float(squares.mean(dtype=np.float64)) if squares.size else math.nan
-    if convention != "no_warp":
-        early = warp(early, flow.backward if convention == "all" else -flow.forward)
+    early = warp(early, flow.backward if convention == "all" else -flow.forward)
     return float(((early - late) ** 2).mean(dtype=np.float64))
 
 
@@ -81,7 +88,8 @@ class FlickerMeter(PairMeter):
     """Pixel-MSE per pair of any number of clips over one source, frame by frame, along the source's flow.
 
     `convention` is the one of `pairs` and `mean`; the conventions named in `beside` are measured on the same flow and
-    lie in `courses[convention]`. The flow of a pair is computed once for all clips and conventions.
+    lie in `courses[convention]`. The flow of a pair is computed once for all clips and conventions; frames that are not
+    `models.flow.large_enough` for it have NaN in all of them but `no_warp`.
     """
 
     def __init__(self, convention: Convention = "masked", beside: Collection[Convention] = ()) -> None:
@@ -95,7 +103,7 @@ class FlickerMeter(PairMeter):
         return self.courses[self.convention]
 
     def _compare(self, both: Mapping[str, tuple[Picture, Picture]]) -> Mapping[str, Mapping[str, float]]:
-        flow = pair_flow(*both["source"])
+        flow = pair_flow(*both["source"]) if large_enough(both["source"][0]) else None
         return {c: {name: pair_mse(*two, flow, c) for name, two in both.items()} for c in self._conventions}
 
     def mean(self, name: str) -> float:
@@ -113,11 +121,14 @@ def excess_flicker(out: float, source: float, control: float) -> float:
 
 
 def psnr(picture: Picture, reference: Picture) -> float:
-    """Peak signal-to-noise ratio in dB on the 0-255 scale; infinite when equal."""
+    """Peak signal-to-noise ratio in dB on the 0-255 scale, at most PSNR_CEILING: that is what equal pictures have.
+
+    So that a mean over frames, which is how clips are compared, exists where one frame is equal (black before a film).
+    """
     if picture.shape != reference.shape:
         raise ConfigError(f"pictures to compare must be of one size, got {picture.shape} and {reference.shape}")
     error = float(((picture.astype(np.float32) - reference.astype(np.float32)) ** 2).mean(dtype=np.float64))
-    return 10.0 * math.log10(255.0**2 / error) if error else math.inf
+    return min(PSNR_CEILING, 10.0 * math.log10(255.0**2 / error)) if error else PSNR_CEILING
 
 
 def seam_ratio(

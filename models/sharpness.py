@@ -30,10 +30,13 @@ class TemporalSharpness:
 
 
 def sharpness(picture: Picture) -> float:
-    """Mean square of the Laplacian of the luma of an RGB picture [H,W,3] (0-255); 0 for a flat picture."""
+    """Mean square of the Laplacian of the luma of an RGB picture [H,W,3] (0-255); 0 for a flat picture.
+
+    NaN where no pixel has neighbours on all sides.
+    """
     luma = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     edges = cv2.Laplacian(luma, cv2.CV_32F, ksize=1)[1:-1, 1:-1]
-    return float((edges**2).mean(dtype=np.float64))
+    return float((edges**2).mean(dtype=np.float64)) if edges.size else math.nan
 
 
 def sharpness_ratio(out: Iterable[Picture], reference: Iterable[Picture]) -> float:

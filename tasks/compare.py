@@ -23,6 +23,7 @@ from models.match_error import MatchMeter
 from models.metrics import CONVENTIONS, Convention, FlickerMeter, excess_flicker, psnr, seam_ratio
 from models.pair_meter import mean
 from models.sharpness import sharpness, temporal_sharpness
+from tasks.key_images import check_shape
 from tasks.video.facts import ClipFacts, ClipIndex
 from tasks.video.frames import FrameReader, working_size
 from tasks.video.index import build_index
@@ -184,12 +185,11 @@ def beside(stack: ExitStack, uri: str, reference: Opened) -> Opened:
             f"{uri} has {clip.index.frames} frames and {reference.uri} has {reference.index.frames}; "
             "give the source it was made from"
         )
-    mine, theirs = ((opened.facts.width, opened.facts.height) for opened in (clip, reference))
-    if (mine[0] - mine[1]) * (theirs[0] - theirs[1]) < 0:
-        raise ConfigError(
-            f"{uri} is {mine[0]}x{mine[1]} and {reference.uri} is {theirs[0]}x{theirs[1]}: one lies on its side; "
-            "give the source it was made from"
-        )
+    mine, theirs = (
+        (f"{opened.uri} is {opened.facts.width}x{opened.facts.height}", (opened.facts.height, opened.facts.width))
+        for opened in (clip, reference)
+    )
+    check_shape(*mine, *theirs)
     return clip
 
 

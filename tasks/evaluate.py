@@ -27,7 +27,7 @@ from tasks.stage import Computed, Writing, run_stage
 from tasks.store.keys import StageKey, stage_key
 from tasks.video.frames import FrameReader
 
-VERSION = 4
+VERSION = 5
 CHUNK = 16
 JUDGE_EVERY = 4  # frames, counted from the shot's first: knowing all looks of a source takes about 60 ms
 

@@ -42,7 +42,7 @@ def chart(curves: Mapping[str, Sequence[float | None]], window_starts: Sequence[
 
     `window_starts` and `cuts` are frame numbers; pair t lies between frames t and t + 1.
     """
-    pairs = max(len(curve) for curve in curves.values())
+    pairs = max(map(len, curves.values()), default=0)
     known = [v for curve in curves.values() for v in curve if v is not None and math.isfinite(v)]
     step, ceiling = _steps(max(known, default=1.0), 4)
     x_step = max(1, round(_steps(max(1, pairs), 10)[0]))

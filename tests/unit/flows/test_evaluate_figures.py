@@ -58,6 +58,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "soft": soft,
         "small": [cv2.resize(f, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_AREA) for f in source],
         "turned": [np.rot90(f) for f in source],
+        "cropped": [f[:, 12:-12] for f in source],
     }
     return {name: written(folder / f"{name}.mkv", frames) for name, frames in made.items()}
 
@@ -112,6 +113,16 @@ def test_patches_agree_with_flow_on_what_flickers_and_take_part_only_when_asked(
     assert (got["width"], got["height"]) == (WIDTH, HEIGHT)
 
 
+def test_a_frame_equal_in_both_does_not_take_the_psnr_of_the_clip(clips: dict[str, str], tmp_path: Path) -> None:
+    """A black leader: its frames count as 100 dB in the mean over frames."""
+    leader = [np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * 2
+    source = written(tmp_path / "source.mkv", [*leader, *panning()[2:]])
+    little = written(tmp_path / "little.mkv", [*leader, *lit(panning()[2:], [5.0] * (FRAMES - 2))])
+    got = found(little, "--source", source, "--control", source)["metrics"]
+    assert got["psnr"] == pytest.approx((2 * 100 + (FRAMES - 2) * 20 * np.log10(255 / 5)) / FRAMES, abs=0.01)
+    assert got["control"]["psnr"] == 100
+
+
 def test_windows_add_the_seam_ratio(clips: dict[str, str]) -> None:
     args = ("--source", clips["source"], "--windows", str(WINDOW))
     assert found(clips["seams"], *args)["metrics"]["seam_ratio"] > 5
@@ -161,13 +172,23 @@ def test_the_plot_has_a_curve_each_and_nothing_from_outside(clips: dict[str, str
     assert text.count("http") == 1, "the name of the SVG language, and no address to load from"
 
 
+def test_a_single_frame_has_a_plot_without_a_curve(tmp_path: Path) -> None:
+    place = tmp_path / "flicker.svg"
+    got = found(written(tmp_path / "still.mkv", panning()[:1]), "--plot", str(place), "--windows", "2")
+    assert (got["exit_code"], got["metrics"]["frames"], got["metrics"]["pixel_mse"]) == (0, 1, None)
+    kinds = [element.get("class") for element in Xml.fromstring(place.read_text()).iter()]
+    assert "curve" not in kinds
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
         (("LITTLE", "--control", "MUCH"), "--control needs --source"),
         (("LITTLE", "--plot", "flicker.png"), "--plot draws .svg or .html, got 'flicker.png'"),
         (("TURNED", "--source", "SOURCE"), "is 64x96 and"),
-        (("LITTLE", "--source", "SOURCE", "--control", "TURNED"), "one lies on its side"),
+        (("LITTLE", "--source", "SOURCE", "--control", "TURNED"), "not the same shape"),
+        (("CROPPED", "--source", "SOURCE"), "not the same shape; crop or export it"),
+        (("CROPPED", "--source", "SOURCE", "--style", "oil"), "not the same shape; crop or export it"),
         (("LITTLE", "--windows", "1"), "--windows"),
     ],
 )

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.judge import Judge, Verdict, judge_frame
+from models.metrics import PSNR_CEILING
 from models.pocket.scenes import render_clip
 from models.pocket.styles import STYLES
 
@@ -148,7 +149,7 @@ def test_the_filters_own_output_is_the_best_there_is(cases: list[Case]) -> None:
     one = cases[1]
     verdict = one.judge(one.outputs["oil"], "oil")
     assert verdict.distances["oil"] == 0.0 == verdict.colour_error
-    assert (verdict.structure_ratio, verdict.sharpness_ratio, verdict.fidelity_psnr) == (1.0, 1.0, math.inf)
+    assert (verdict.structure_ratio, verdict.sharpness_ratio, verdict.fidelity_psnr) == (1.0, 1.0, PSNR_CEILING)
     assert 0.0 < verdict.structure < 1.0
     assert set(verdict.distances) == set(CLASSES)
 

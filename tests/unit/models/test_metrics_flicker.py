@@ -11,6 +11,7 @@ import pytest
 from configs.errors import ConfigError
 from models.flow import PairFlow, pair_flow
 from models.metrics import (
+    PSNR_CEILING,
     FlickerMeter,
     bootstrap_ci,
     excess_flicker,
@@ -106,6 +107,15 @@ def test_meter_refuses_another_size():
         FlickerMeter().add(scene(), out=scene(48, 64))
 
 
+def test_tiny_frames_have_no_flicker_but_the_plain_difference():
+    meter = FlickerMeter(beside=["all", "no_warp"])
+    for t in range(2):
+        meter.add(np.full((8, 40, 3), 3 * t, np.uint8))
+    assert meter.courses["no_warp"]["source"] == [9.0]
+    assert math.isnan(meter.mean("source"))
+    assert math.isnan(meter.courses["all"]["source"][0])
+
+
 def test_flow_refuses_tiny_and_unequal_frames():
     with pytest.raises(ConfigError, match="16x16"):
         pair_flow(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8))
@@ -128,7 +138,9 @@ def test_excess_flicker_scale():
 def test_psnr_of_a_known_error():
     flat = np.full((8, 8, 3), 100, np.uint8)
     assert psnr(flat, flat + np.uint8(16)) == pytest.approx(20 * math.log10(255 / 16))
-    assert psnr(flat, flat) == math.inf
+    assert psnr(flat, flat) == PSNR_CEILING == 100.0
+    nearly = np.zeros((512, 512, 3), np.float32)
+    assert psnr(nearly, nearly + 1e-4) == PSNR_CEILING, "no picture is nearer than an equal one"
     with pytest.raises(ConfigError, match="one size"):
         psnr(flat, flat[:4])
 
