@@ -38,7 +38,10 @@ def check_within(key: str, text: str, roots: Sequence[str]) -> None:
 
 def inside(text: str, roots: Sequence[str]) -> bool:
     """Whether the path or URL, or all that a pattern can match, lies below one of `roots` (or there are none)."""
-    return not roots or any(_below(text, root) for root in roots)
+    try:
+        return not roots or any(_below(text, root) for root in roots)
+    except (OSError, RuntimeError, ValueError):  # a name too long, no such user's home, half an address
+        return False
 
 
 def _below(text: str, root: str) -> bool:

@@ -68,7 +68,7 @@ def stamp_of(uri: str) -> Stamp | None:
 
         fs, path = fsspec.core.url_to_fs(uri, use_listings_cache=False)
         return _stamp_of_object(fs.info(path))
-    except (OSError, ValueError, ImportError, RuntimeError):
+    except Exception:  # storage back ends have errors of their own: botocore's are neither OSError nor ValueError
         return None
 
 
@@ -80,10 +80,10 @@ def _stamp_of_object(info: Mapping[str, Any]) -> Stamp:
 
 
 def expand(sources: Iterable[str]) -> list[Source]:
-    """Expand all sources in the order given, folders recursively and sorted; repeats are kept once."""
+    """Expand all sources in the order given, folders recursively and sorted; repeats are kept once. Raises nothing."""
     seen: dict[str, Source] = {}
     for text in sources:
-        for source in _expand_one(text):
+        for source in _safely(text):
             seen.setdefault(source.uri, source)
     return list(seen.values())
 
@@ -91,6 +91,27 @@ def expand(sources: Iterable[str]) -> list[Source]:
 def is_url(text: str) -> bool:
     """Whether the text is an address and not a path (one letter before the colon is a Windows drive)."""
     return "://" in text and len(text.split(":", 1)[0]) > 1
+
+
+def _safely(text: str) -> list[Source]:
+    """What `_expand_one` finds, every name in UTF-8; whatever it raises becomes an entry with an error."""
+    try:
+        return [_written(source) for source in _expand_one(text)]
+    except Exception as error:  # no such user, a name too long, half an address, and what storage back ends raise
+        bad = _written(_bad(text, f"cannot be looked up ({error or type(error).__name__})"))
+        if bad.error is not None:
+            bad.error.__cause__ = error  # says whether it may pass (`tasks.failure`)
+        return [bad]
+
+
+def _written(source: Source) -> Source:
+    """The source itself, or an error where its name cannot be written into records and pages."""
+    try:
+        source.uri.encode()
+    except UnicodeEncodeError:
+        shown = source.uri.encode("utf-8", "backslashreplace").decode().replace("\\udc", "\\x")
+        return _bad(shown, "its name is not UTF-8; rename it")
+    return source
 
 
 def _expand_one(text: str) -> Iterator[Source]:
@@ -132,22 +153,14 @@ def _expand_url(text: str) -> Iterator[Source]:
     if urlsplit(text).scheme in ("http", "https") and _names_a_video(text):
         yield Source(text)  # to ask whether it is a folder would fetch all of it, and `?` of a query is no pattern
         return
-    try:
-        fs, path = fsspec.core.url_to_fs(text, use_listings_cache=False)
-    except (ImportError, ValueError, OSError) as error:
-        yield _bad(text, f"the address cannot be used ({error})")
-        return
-    try:
-        if glob.has_magic(path):
-            found = [(name, "") for name in sorted(fs.glob(path))]
-        elif fs.isdir(path):
-            root = path.rstrip("/")
-            found = [(name, name[len(root) + 1 :].rpartition("/")[0]) for name in sorted(fs.find(path))]
-        else:
-            yield Source(text)
-            return
-    except (OSError, ValueError) as error:
-        yield _bad(text, f"it cannot be listed ({error})")
+    fs, path = fsspec.core.url_to_fs(text, use_listings_cache=False)
+    if glob.has_magic(path):
+        found = [(name, "") for name in sorted(fs.glob(path))]
+    elif fs.isdir(path):
+        root = path.rstrip("/")
+        found = [(name, name[len(root) + 1 :].rpartition("/")[0]) for name in sorted(fs.find(path))]
+    else:
+        yield Source(text)
         return
     videos = [(n, folder) for n, folder in found if Path(n).suffix.lower() in VIDEO_SUFFIXES]
     for name, folder in videos:

@@ -146,7 +146,9 @@ class _Sidecars:
             return self._text(fs.cat_file(path, start=0, end=MOST_SIDECAR_BYTES + 1), uri)
         except (NotImplementedError, FileNotFoundError):
             return None  # plain web servers list nothing: their videos have no sidecars
-        except (OSError, ValueError, ImportError) as error:
+        except SteadyframeError:
+            raise
+        except Exception as error:  # storage back ends have errors of their own
             if uri.startswith(("http://", "https://")):
                 return None
             raise ConfigError(f"{uri}: cannot be read ({error}); mend or remove it") from error

@@ -5,10 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import av
-import av.error
-
 from flows.sources import is_url, stamp_of
+from tasks.video.container import main_video, opened
 
 RAW_FRAMES = 64
 """Decoded frames that one video holds at a time: windows of a few workers, previews, what an encoder keeps back."""
@@ -43,12 +41,13 @@ def working_bytes(uri: str) -> int:
     """Estimate the bytes that a video in flight holds on this machine: its file twice, and `RAW_FRAMES` decoded frames.
 
     Only the header is read, and only of local files; a size that is not known counts as 1920x1080. A file that cannot
-    be opened needs next to nothing.
+    be opened needs next to nothing. Raises nothing: what is wrong with it is said by its run.
     """
     stamp = stamp_of(uri)
     pixels = _GUESS
     if not is_url(uri):
         pixels = 0
-        with suppress(OSError, ValueError, av.error.FFmpegError), av.open(uri) as container:
-            pixels = max((s.width * s.height for s in container.streams.video), default=0)
+        with suppress(Exception), opened(uri) as container:
+            codec = main_video(container, uri).codec_context
+            pixels = codec.width * codec.height
     return _COPIES * (stamp.bytes if stamp else 0) + RAW_FRAMES * 3 * pixels

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +14,10 @@ from configs.job import RestyleJob
 from flows.library.ends import End
 from flows.library.flight import Flight
 from flows.library.plan import Video
-from flows.library.room import Room
+from flows.library.room import RAW_FRAMES, Room, working_bytes
 from flows.sources import Source
 from tasks.run import VideoOutput, VideoResult, WindowSteps
+from tests.small_clips import write_clip
 
 JOB = RestyleJob(style="oil")
 
@@ -97,6 +100,21 @@ def test_room_by_bytes() -> None:
     room.enter(2, 4)
     room.leave(1)
     assert room.admits(6)
+
+
+def test_the_estimate_never_opens_a_file_that_lies_about_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few kB that promise millions of samples took 556 MB of the driver, for an estimate."""
+    path = write_clip(tmp_path / "clip.mp4", frames=3, height=32, width=48)
+    assert working_bytes(str(path)) == 2 * path.stat().st_size + RAW_FRAMES * 3 * 32 * 48
+    data = bytearray(path.read_bytes())
+    struct.pack_into(">II", data, data.index(b"stsz") + 8, 1, 8_000_000)
+    path.write_bytes(data)
+    opened: list[object] = []
+    monkeypatch.setattr("av.open", lambda *args, **more: opened.append(args))
+    assert working_bytes(str(path)) == 2 * path.stat().st_size
+    assert opened == []
 
 
 def test_a_crash_of_one_video_ends_no_other() -> None:

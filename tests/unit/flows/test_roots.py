@@ -78,6 +78,9 @@ def test_what_lies_below_a_root_is_inside(root: Path, text: str) -> None:
         "simplecache::s3://bucket/in/clip.mp4",
         "zip://a.mp4::{root}/a.zip",
         "{root}/a.mp4\0.txt",
+        "~nosuchuser/a.mp4",
+        "{root}/" + "x" * 5000,
+        "https://[bad/in/a.mp4",
     ],
 )
 def test_everything_else_is_outside(root: Path, text: str) -> None:

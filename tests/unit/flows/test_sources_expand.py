@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
+from botocore.exceptions import EndpointConnectionError
+from fsspec.implementations.memory import MemoryFileSystem
 
-from configs.errors import UnreadableVideo
-from flows.sources import expand
+from configs.errors import ConfigError, UnreadableVideo
+from flows.library.plan import _Sidecars
+from flows.library.room import working_bytes
+from flows.sources import Source, expand, stamp_of
+from tasks.failure import classify
 
 
 @pytest.fixture
@@ -69,8 +76,52 @@ def test_urls_are_listed_where_they_are_folders() -> None:
 
 def test_an_unknown_protocol_is_an_entry_with_an_error() -> None:
     (bad,) = expand(["carrier-pigeon://x/a.mp4"])
-    assert "carrier-pigeon://x/a.mp4: the address cannot be used" in str(bad.error)
+    assert "carrier-pigeon://x/a.mp4: cannot be looked up" in str(bad.error)
 
 
 def test_file_urls_are_paths(library: Path) -> None:
     assert [s.uri for s in expand([f"file://{library}/b.mp4"])] == [str(library / "b.mp4")]
+
+
+@pytest.mark.parametrize("text", ["~nosuchuser/x.mp4", "x" * 5000, "http://[bad/x", "\0.mp4"])
+def test_what_no_path_and_no_address_can_be_is_an_entry_with_an_error(library: Path, text: str) -> None:
+    bad, good = expand([text, str(library / "b.mp4")])
+    assert isinstance(bad.error, UnreadableVideo)
+    assert good.error is None
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An object store that is away; what its client raises then is neither OSError nor ValueError."""
+
+    def away(*args: Any, **more: Any) -> Any:
+        raise EndpointConnectionError(endpoint_url="https://store.example")
+
+    for name in ("info", "isdir", "ls", "find", "glob"):
+        monkeypatch.setattr(MemoryFileSystem, name, away)
+    return "memory://away/clips"
+
+
+def test_a_store_that_cannot_be_reached_ends_one_source_and_not_the_library(unreachable: str, library: Path) -> None:
+    bad, good = expand([unreachable, str(library / "b.mp4")])
+    assert "Could not connect to the endpoint" in str(bad.error)
+    assert bad.error is not None
+    assert classify(bad.error) == "transient"
+    assert good.error is None
+    assert stamp_of(f"{unreachable}/a.mp4") is None
+    assert working_bytes(f"{unreachable}/a.mp4") > 0
+    with pytest.raises(ConfigError, match="cannot be read") as refused:
+        _Sidecars().of(Source(f"{unreachable}/a.mp4"))
+    assert classify(refused.value) == "transient"
+
+
+def test_a_name_that_is_not_utf8_is_an_entry_that_can_be_printed(library: Path) -> None:
+    (library / os.fsdecode(b"caf\xe9.mp4")).write_bytes(b"x")
+    (library / os.fsdecode(b"\xe9t\xe9")).mkdir()
+    (library / os.fsdecode(b"\xe9t\xe9/f.mp4")).write_bytes(b"x")
+    bad = [source for source in expand([str(library)]) if source.error is not None]
+    assert [Path(source.uri).relative_to(library).as_posix() for source in bad] == ["caf\\xe9.mp4", "\\xe9t\\xe9/f.mp4"]
+    assert all("is not UTF-8; rename it" in str(source.error) for source in bad)
+    assert "\N{LATIN SMALL LETTER E WITH ACUTE}.mp4: there is no" in str(
+        expand(["\N{LATIN SMALL LETTER E WITH ACUTE}.mp4"])[0].error
+    )
