@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 
 from tasks.borrow import borrowed
-from tasks.programs import SourceSpec
 from tasks.ref import Ref
 from tasks.run import Progress, Run
 from tasks.shot import Shot
+from tasks.source_windows import SourceSpec
 from tasks.stage import Computed, Writing, run_stage
 from tasks.stepwise import recovering
 from tasks.store.keys import StageKey, stage_key
@@ -47,17 +47,21 @@ def condition(run: Run, shot: Shot) -> Ref:
     key = condition_key(run, shot)
 
     def compute(writing: Writing) -> Computed:
-        spec = SourceSpec(key, run.job, run.source, shot.facts, shot.index, shot.size)
+        spec = SourceSpec(key, run.job, run.source, shot.facts, shot.index_for_reading, shot.size)
         chunks = [shot.windows[n : n + CHUNK] for n in range(0, len(shot.windows), CHUNK)]
         with borrowed(run) as lent:
 
             def encoded() -> list[Part]:
                 parts: list[Part] = []
-                for done in lent.engine.map("condition", [(spec, chunk) for chunk in chunks]):
+                lent.engine.everywhere("open_source", spec)  # once: an index is too large to go along with every call
+                for done in lent.engine.map("condition", [(chunk,) for chunk in chunks]):
                     parts += done
                     run.observe(Progress(run.source, "condition", len(parts), len(shot.windows)))
                 return parts
 
-            return recovering(run, lent.engine, "condition", encoded), lent.took
+            try:
+                return recovering(run, lent.engine, "condition", encoded), lent.took
+            finally:
+                lent.engine.everywhere("close_source")
 
     return run_stage(run, key, compute)

@@ -88,7 +88,11 @@ def denoise(run: Run, shot: Shot, inputs: Sequence[Ref]) -> Denoised:
             frame_digests=shot.digests,
             inverted=StageKey("invert", inverted.key, {}) if inverted else None,
             pairs=pairs_base(run, shot) if "correspond" in by_stage else None,
-            source=_source(run, shot) if deflicker and deflicker["match"] != "guide" else None,
+            source=(
+                SourceFrames(run.source, shot.facts, shot.index_for_reading)
+                if deflicker and deflicker["match"] != "guide"
+                else None
+            ),
         )
         with borrowed(run) as lent:
             stepped = run_steps(run, lent.engine, spec, shot.windows, writing)
@@ -99,11 +103,6 @@ def denoise(run: Run, shot: Shot, inputs: Sequence[Ref]) -> Denoised:
     if ref.status == "computed":
         StepLog(run.store, key).clear()  # what was published needs no way back into its middle
     return Denoised(ref, total, work["computed"])
-
-
-def _source(run: Run, shot: Shot) -> SourceFrames:
-    """Where workers read source frames; without what reading does not need, which is most of an index's bytes."""
-    return SourceFrames(run.source, shot.facts, shot.index.model_copy(update={"digests": (), "posters": ()}))
 
 
 def digest_over(manifests: Sequence[Manifest], tensor: str) -> str:

@@ -18,11 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from configs.job import ControlConfig, RestyleJob
+from configs.job import RestyleJob
 from models.attention import around_exchange, call_layout
 from models.backbone import Backbone
-from models.conditions import prepare_control, reference_picture
-from models.corrections import fill
 from models.inversion import InversionProgram
 from models.methods.restyle import restyle_program
 from models.sampling import Context, Gathered, Program, Window
@@ -32,24 +30,12 @@ from tasks.store import Store
 from tasks.store.keys import StageKey
 from tasks.store.latents import decode_window, encode_window
 from tasks.store.manifest import Manifest, Part
+from tasks.video.copies import SourceCopies
 from tasks.video.facts import ClipFacts, ClipIndex
 from tasks.video.frames import FrameReader
-from tasks.video.source import local_copy
 
 CACHED_BYTES = 8 << 20
 HELD_PACKS = 6
-
-
-@dataclass(frozen=True)
-class SourceSpec:
-    """Where the source frames of a shot come from, at which size, and where their conditions go."""
-
-    key: StageKey
-    job: RestyleJob
-    uri: str
-    facts: ClipFacts
-    index: ClipIndex
-    size: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -111,57 +97,14 @@ def open_program(spec: ShotSpec, backbone: Backbone) -> Program:
     )
 
 
-def open_context(spec: ShotSpec, windows: Sequence[Window], backbone: Backbone, store: Store) -> Context:
+def open_context(
+    spec: ShotSpec, windows: Sequence[Window], backbone: Backbone, store: Store, copies: SourceCopies
+) -> Context:
     """Conditions and correspondence of the shot, read from the store window by window as they are asked for."""
-    condition = _StoredConditions(spec, windows, backbone, store)
+    condition = _StoredConditions(spec, windows, backbone, store, copies)
     size = windows[0].stop - windows[0].start
     correspond = StoredMatches(store, spec.pairs, spec.frame_digests, size, HELD_PACKS)
     return Context(condition.__call__, correspond)
-
-
-def condition_windows(spec: SourceSpec, windows: Sequence[Window], backbone: Backbone, store: Store) -> list[Part]:
-    """Decode neighbouring windows of the source, encode them, compute control images; one part per window."""
-    with local_copy(spec.uri) as path, FrameReader(path, spec.facts, spec.index, spec.size) as reader:
-        looks = [_reference(control, spec, backbone) for control in spec.job.controls]
-        return [_condition_window(spec, window, reader, looks, backbone, store) for window in windows]
-
-
-def _condition_window(
-    spec: SourceSpec,
-    window: Window,
-    reader: FrameReader,
-    looks: Sequence[Tensor | None],
-    backbone: Backbone,
-    store: Store,
-) -> Part:
-    first, count = window.first_frame + window.start, len(window.frames)
-    frames = reader.read(first, first + count)
-    rgb = torch.from_numpy(frames).to(backbone.device).permute(0, 3, 1, 2).to(backbone.dtype) / 255
-    latents = backbone.encode(fill(rgb, spec.job.window.size))[:count]
-    tensors = {"x": latents.cpu()}
-    numbers = list(range(first, first + count))
-    for n, control in enumerate(spec.job.controls):
-        image = prepare_control(
-            control.kind,
-            frames,
-            latents,
-            backbone.factor,
-            path=control.path,
-            numbers=[spec.index.first + number for number in numbers],
-            reference_Chw=looks[n],
-        )
-        tensors[f"control{n}"] = image.to(torch.float16).cpu()
-    pts = list(spec.index.pts[first : first + count])
-    data = encode_window(numbers, pts, 0, tensors, spec.key.key, store.compression)
-    return store.write_part(spec.key, part_name("condition", window), data)
-
-
-def _reference(control: ControlConfig, spec: SourceSpec, backbone: Backbone) -> Tensor | None:
-    """Latents of a control's reference picture, encoded in a call of the same shape as all others."""
-    if control.kind != "reference-latents" or control.path is None:
-        return None
-    picture = torch.from_numpy(reference_picture(control.path, spec.size)).permute(2, 0, 1)[None]
-    return backbone.encode(fill(picture.to(backbone.device, backbone.dtype) / 255, spec.job.window.size))[0]
 
 
 def write_result(spec: ShotSpec, window: Window, latents: Tensor, result: dict[str, Any], store: Store) -> Part:
@@ -189,8 +132,11 @@ class _StoredConditions:
     "guide" is not stored: those are source frames, uint8 [F,H,W,3] on the CPU, decoded again when asked for.
     """
 
-    def __init__(self, spec: ShotSpec, windows: Sequence[Window], backbone: Backbone, store: Store) -> None:
+    def __init__(
+        self, spec: ShotSpec, windows: Sequence[Window], backbone: Backbone, store: Store, copies: SourceCopies
+    ) -> None:
         self.spec, self.windows, self.backbone, self.store = spec, windows, backbone, store
+        self._copies = copies
         self._kept: OrderedDict[tuple[str, int], dict[str, Tensor]] = OrderedDict()
         self._manifests: dict[str, Manifest] = {}
         self._reader: FrameReader | None = None
@@ -211,7 +157,7 @@ class _StoredConditions:
             assert source is not None, "this program asked for source frames, which its spec does not name"
             opened = ExitStack()
             weakref.finalize(self, opened.close)
-            path = opened.enter_context(local_copy(source.uri))
+            path = opened.enter_context(self._copies.held(source.uri, source.facts.digest))
             self._reader = opened.enter_context(FrameReader(path, source.facts, source.index, self.spec.size))
         return self._reader
 

@@ -45,6 +45,11 @@ class Shot:
         """Content digests of its frames."""
         return self.index.digests[self.first : self.stop]
 
+    @property
+    def index_for_reading(self) -> ClipIndex:
+        """The clip's index as workers get it, without what reading does not need, which is most of its bytes."""
+        return self.index.model_copy(update={"digests": (), "posters": ()})
+
     def as_params(self) -> dict[str, object]:
         """What identifies it inside a stage key."""
         return {"shot": [self.first, self.stop], "size": list(self.size), "window": self.window_size}

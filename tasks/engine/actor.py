@@ -42,7 +42,7 @@ class _Actor:
         self.meter = Meter()
         try:
             began = time.perf_counter()
-            self.worker = Worker(Store.open(store_url, workers=1), load(model, device), records)
+            self.worker = Worker(Store.open(store_url, workers=1), load(model, device), records=records)
             seconds = time.perf_counter() - began
             self.meter.loaded(seconds)
             logging.getLogger("steadyframe.worker").info("%s loaded on %s in %.1f s", model.path, device, seconds)

@@ -14,6 +14,7 @@ from tasks.engine.lockstep import Lockstep
 from tasks.engine.protocol import Future
 from tasks.engine.worker import Worker
 from tasks.store import Store
+from tasks.video.copies import SourceCopies
 
 
 class ThreadLane:
@@ -50,7 +51,9 @@ class LocalEngine(Lockstep):
     ) -> None:
         backbone = load(model, device)
         cores = 1 if backbone.device.type == "cuda" else max(1, (os.cpu_count() or 1) // model.threads_per_call)
-        self._threads = [ThreadLane(Worker(store, backbone), model.threads_per_call) for _ in range(lanes or cores)]
+        copies = SourceCopies()
+        workers = [Worker(store, backbone, copies) for _ in range(lanes or cores)]
+        self._threads = [ThreadLane(worker, model.threads_per_call) for worker in workers]
         super().__init__(self._threads, lambda futures: [_value(f) for f in futures], shard_windows)
 
     def heal(self) -> None:

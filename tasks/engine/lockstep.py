@@ -20,6 +20,7 @@ from tasks.engine.shard import windows_needed
 from tasks.programs import ShotSpec
 
 Wait = Callable[[Sequence[Future]], list[Any]]
+QUEUED = 3  # calls of a `map` per lane: one at work, the next ones on their way
 
 
 def cut_shards(windows: int, workers: int, shard_windows: int | None = None) -> list[tuple[int, ...]]:
@@ -108,13 +109,24 @@ class Lockstep:
 
     def logs(self) -> list[LogLine]:
         """What the lanes logged; waits for what is queued in them."""
-        asked = [future for lane in self.lanes for future in lane.call("drain_logs")]
-        return [line for lines in self.wait(asked) for line in lines]
+        return [line for lines in self.wait(self.everywhere("drain_logs")) for line in lines]
+
+    def everywhere(self, method: str, *args: Any) -> list[Future]:
+        """Queue a worker method on every lane, behind what it is asked for already."""
+        return [future for lane in self.lanes for future in lane.call(method, *args)]
 
     def map(self, method: str, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-        """Call a worker method once per item, spread over the lanes; results in order of items."""
-        futures = [self.lanes[n % len(self.lanes)].call(method, *item)[0] for n, item in enumerate(items)]
-        return (self.wait([future])[0] for future in futures)
+        """Call a worker method once per item, spread over the lanes; results in order of items.
+
+        A lane has `QUEUED` calls at most: arguments are not all underway at once, and who stops asking stops the work.
+        """
+        coming: deque[Future] = deque()
+        for n, item in enumerate(items):
+            if len(coming) == QUEUED * len(self.lanes):
+                yield self.wait([coming.popleft()])[0]
+            coming += self.lanes[n % len(self.lanes)].call(method, *item)
+        while coming:
+            yield self.wait([coming.popleft()])[0]
 
     def _step(self, step: int, last_call: str) -> list[Future]:
         """Queue all calls of one step; returns the futures of its last call on every shard."""

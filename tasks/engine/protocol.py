@@ -58,7 +58,10 @@ class Engine(Protocol):
         """Results of all windows, in order."""
 
     def map(self, method: str, items: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-        """Call a worker method once per item, spread over the workers, results in order of items."""
+        """Call a worker method once per item, spread over the workers, results in order of items; a few at a time."""
+
+    def everywhere(self, method: str, *args: Any) -> list[Future]:
+        """Queue a worker method on every worker; nobody needs to wait for it."""
 
     def logs(self) -> list[LogLine]:
         """What the workers logged since the last call; waits for what they are doing."""

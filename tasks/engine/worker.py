@@ -19,11 +19,13 @@ from tasks.engine.protocol import Described
 from tasks.engine.records import LogLine, Records
 from tasks.engine.rehearsal import rehearse
 from tasks.engine.shard import Shard
-from tasks.programs import ShotSpec, SourceSpec, condition_windows, open_context, open_program, write_result
+from tasks.programs import ShotSpec, open_context, open_program, write_result
+from tasks.source_windows import SourceSpec, SourceWindows
 from tasks.store import Store
 from tasks.store.latents import decode_window, encode_window
 from tasks.store.manifest import Part
 from tasks.store.steps import PartRef, StepLog
+from tasks.video.copies import SourceCopies
 
 LOG = logging.getLogger("steadyframe.worker")
 
@@ -34,10 +36,14 @@ def measured(backbone: Backbone) -> bool:
 
 
 class Worker:
-    """Methods are called one at a time by the lane that owns it."""
+    """Methods are called one at a time by the lane that owns it; the workers of a process share `copies`."""
 
-    def __init__(self, store: Store, backbone: Backbone, records: Records | None = None) -> None:
+    def __init__(
+        self, store: Store, backbone: Backbone, copies: SourceCopies | None = None, records: Records | None = None
+    ) -> None:
         self.store, self.backbone, self.records = store, backbone, records
+        self._copies = copies or SourceCopies()
+        self._source: SourceWindows | None = None
         self._shards: dict[int, Shard] = {}
         self._spec: ShotSpec | None = None
         self._rehearsed: set[str] = set()
@@ -61,16 +67,28 @@ class Worker:
         """Whether an object of the driver's store is in ours: `file://` on several machines may not be one store."""
         return self.store.blobs.exists(path)
 
-    def condition(self, spec: SourceSpec, windows: Sequence[Window]) -> list[Part]:
+    def open_source(self, spec: SourceSpec) -> None:
+        """Windows of this clip are going to be asked for; nothing is fetched before the first."""
+        self.close_source()
+        self._source = SourceWindows(spec, self.backbone, self.store, self._copies)
+
+    def condition(self, windows: Sequence[Window]) -> list[Part]:
         """Encode neighbouring windows of the source and their control images into the store."""
+        assert self._source is not None, "open_source() first"
         with torch.inference_mode():
-            return condition_windows(spec, windows, self.backbone, self.store)
+            return self._source.condition(windows)
+
+    def close_source(self) -> None:
+        """Let the clip go, and what was fetched of it."""
+        if self._source is not None:
+            self._source.close()
+        self._source = None
 
     def place(self, spec: ShotSpec, windows: Sequence[Window], shards: Mapping[int, Sequence[int]]) -> Described:
         """Build the program and the shards that live here."""
         with torch.inference_mode():
             program: Program = open_program(spec, self.backbone)
-        context: Context = open_context(spec, windows, self.backbone, self.store)
+        context: Context = open_context(spec, windows, self.backbone, self.store, self._copies)
         self._rehearse(spec, program, context, windows)
         self._spec = spec
         self._shards = {s: Shard(program, context, windows, mine) for s, mine in shards.items()}

@@ -22,6 +22,7 @@ from tasks.programs import ShotSpec, SourceFrames, open_context
 from tasks.run import Run, VideoResult
 from tasks.store import Store
 from tasks.store.keys import StageKey
+from tasks.video.copies import SourceCopies
 from tasks.video.frames import FrameReader
 from tests.small_clips import write_clip
 
@@ -149,7 +150,7 @@ def test_the_guide_condition_is_the_source_at_working_size(clip: Path, tmp_path:
     spec = ShotSpec(
         "restyle", key, key.key, job, "x", shot.size, shot.pts, key, source=SourceFrames(remote, facts, shot.index)
     )
-    context = open_context(spec, shot.windows, load(job.model, "cpu"), store)
+    context = open_context(spec, shot.windows, load(job.model, "cpu"), store, SourceCopies())
     with FrameReader(clip, facts, shot.index, shot.size) as reader:
         expected = reader.read(0, FRAMES)
     asked = [7, 2, 3, 9, 0]
