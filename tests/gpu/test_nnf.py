@@ -29,7 +29,7 @@ def pairs(count: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("method", ["triton", "torch"])
 @pytest.mark.parametrize("patch", [5, 7])
 @pytest.mark.parametrize("shape", [(128, 160), (141, 97), (45, 203), (9, 7), (1, 1)])
-def test_a_gpu_finds_the_field_of_the_numba_twin(method: str, patch: int, shape: tuple[int, int]) -> None:
+def test_oracle_18_a_gpu_finds_the_field_of_the_numba_twin(method: str, patch: int, shape: tuple[int, int]) -> None:
     if method == "triton":
         pytest.importorskip("triton")
     targets, sources = pairs(2, *shape)

@@ -6,55 +6,50 @@ The other half of row 17, keyframe interpolation, is tested with `models.keyfram
 import numpy as np
 import pytest
 
-from models.blend_stream import BlendStream
+from configs.deflicker_job import DeflickerJob
 from models.blending import blend
 from models.pocket.scenes import render_clip
-from models.sampling import windows_of
-from tests.deflicker_clips import WAYS, searched, styles, texture, whole
+from tests.deflicker_clips import searched, whole
+from tests.two_shots import CUT, filtered, restyled, write_two_shots
+from tests.unit.tasks.shot_clips import dry_job
 
-CUT, N, RADIUS = 6, 13, 4
-MATCHES = searched([texture(seed=f // 3) for f in range(N)], fine_sweeps=1, sweeps=1)
-
-
-def by_windows(images, operator, mode):
-    """Two shots of a clip, each blended by its own windows of four frames."""
-    rows = []
-    for first, last in ((0, CUT), (CUT, N)):
-        for window in windows_of(last - first, 4, first_frame=first):
-
-            def correspond(target, source, first=first):
-                return MATCHES(first + target, first + source)
-
-            shot = {f: images[first + f] for f in range(window.shot_frames)}
-            rows.append(blend(window, shot, correspond, RADIUS, operator, mode=mode))
-    return np.concatenate(rows)
+N, RADIUS = 2 * CUT, 4  # reaches across the cut from both sides
+THREE = [("mean", "table"), ("confidence", "table"), ("mean", "naive")]
 
 
-def by_streams(images, operator, mode):
-    """The same by a stream a shot, which is told its end by the cut."""
-    rows = []
-    for first, last in ((0, CUT), (CUT, N)):
-
-        def correspond(target, source, first=first):
-            return MATCHES(first + target, first + source)
-
-        stream = BlendStream(None, correspond, RADIUS, operator, mode=mode)
-        for f in range(first, last):
-            rows += stream.push(images[f])
-        rows += stream.finish()
-    return np.stack([row for _, row in rows])
+def by_filter(folder, seeds, deflicker):
+    """The post filter on a flickering video of two shots, along a steady guide of both."""
+    guide = write_two_shots(folder / "guide.mkv", seeds)
+    video = write_two_shots(folder / "video.mkv", seeds, flicker=12)
+    asked = {"source": str(video), "guide": str(guide), "out": str(folder / "out"), "deflicker": deflicker}
+    return filtered(folder / "store", DeflickerJob.model_validate(asked))
 
 
-@pytest.mark.parametrize(("operator", "mode"), WAYS)
-@pytest.mark.parametrize("way", [by_windows, by_streams])
-def test_oracle_17_nothing_crosses_a_cut(way, operator, mode):
-    """Change one shot, and the other one keeps its bits, either way round."""
-    images = styles(N)
-    calm = way(images, operator, mode)
-    for shot in (range(CUT), range(CUT, N)):
-        shaken = way({f: p + 50 if f in shot else p for f, p in images.items()}, operator, mode)
-        for f in range(N):
-            assert (calm[f] != shaken[f]).any() == (f in shot)
+def by_restyle(folder, seeds, deflicker):
+    """A restyle that begins at the noised source and deflickers in the loop and after it."""
+    clip = write_two_shots(folder / "guide.mkv", seeds)
+    loop = {"start": "noised", "strength": 0.7, "deflicker": {**deflicker, "steps": [0.5, 1.0], "post": True}}
+    return restyled(folder / "store", dry_job(folder / "out", **loop), clip)
+
+
+@pytest.mark.parametrize(("operator", "mode"), THREE)
+@pytest.mark.parametrize("way", [by_filter, by_restyle])
+def test_oracle_17_nothing_crosses_a_cut(way, operator, mode, tmp_path):
+    """Another scene in one shot, and the other shot keeps its bits, either way round.
+
+    Each clip has a store of its own, so that no bit is kept because a stage was found and not made.
+    """
+
+    def frames(*seeds):
+        folder = tmp_path / "-".join(map(str, seeds))
+        folder.mkdir()
+        found, result = way(folder, seeds, {"window": RADIUS, "operator": operator, "mode": mode})
+        assert (result.output.shots, len(found)) == (2, N)
+        return np.stack(found)
+
+    calm, first, second = frames(3, 4), frames(5, 4), frames(3, 6)
+    changed = [(calm != other).any(axis=(1, 2, 3)).tolist() for other in (first, second)]
+    assert changed == [[True] * CUT + [False] * CUT, [False] * CUT + [True] * CUT]
 
 
 def flickering(seed, n=7):

@@ -108,6 +108,9 @@ def exhaustive(target, source, patch=5):
 
 
 def test_oracle_18_same_seed_twice_is_bit_identical():
+    """The half of row 18 that needs no GPU. CPU against GPU is `test_oracle_18_...` in `tests/gpu/test_nnf.py`: to the
+    bit, ties and errors too, since our GPU kernels have a twin on the CPU.
+    """
     target, source = texture(seed=1), texture(seed=2)
     (offsets, error), (again, same) = nnf(target, source, seed=3), nnf(target, source, seed=3)
     np.testing.assert_array_equal(offsets, again)

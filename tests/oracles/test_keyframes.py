@@ -6,7 +6,6 @@ the stages, which hand every shot its own keys, and is tested through them on a 
 
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -15,13 +14,7 @@ from configs.deflicker_job import DeflickerJob
 from configs.errors import ConfigError
 from models.keyframes import interpolate, pairs_for_keys, segments, share_of_right, weights
 from models.patchmatch import identity, nnf
-from tasks.engine.pool import EnginePool
-from tasks.filter_pipeline import deflicker_video
-from tasks.ref import Ref
-from tasks.run import Run
-from tasks.store import Store
-from tasks.store.keys import StageKey
-from tasks.strips import strip_frames
+from tests.two_shots import filtered, write_two_shots
 
 H, W = 32, 48
 BOTH = pytest.mark.parametrize("operator", ["mean", "confidence"])
@@ -135,39 +128,11 @@ def test_segments_cover_all_but_the_keys_and_pairs_are_those_asked_for():
         segments(12, (12,))
 
 
-def write_two_shots(path):
-    """Ten frames of one scene, ten of another: lossless, so that shots are what the test means."""
-    rng = np.random.default_rng(3)
-    scenes = [
-        cv2.resize(rng.integers(low, low + 90, (5, 12, 3), dtype=np.uint8), (96, 48), interpolation=cv2.INTER_CUBIC)
-        for low in (0, 160)
-    ]
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264rgb", rate=25, options={"crf": "0"})
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb24"
-        for n in range(20):
-            shown = np.ascontiguousarray(np.roll(scenes[n // 10], -n, 1)[:, :64])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
-        container.mux(stream.encode())
-
-
 def filled(folder, guide, keys):
     """Frames before encoding of a clip filled in between `keys`."""
-    job = DeflickerJob.model_validate(
-        {"guide": str(guide), "keyframes": [{"frame": f, "image": str(p)} for f, p in keys.items()], "out": str(folder)}
-    )
-    store = Store.open(str(folder / "store"), workers=0)
-    kept: list[Ref] = []
-
-    def do(stage, part, work):
-        ref = work()
-        kept.extend([ref] if stage == "filter" else [])
-        return ref
-
-    with EnginePool(store.url, 0, "cpu", lanes=1) as engines:
-        result = deflicker_video(job, Run(job.for_stages(), str(guide), store, engines), do)
-    assert store.lookup(StageKey("filter", kept[0].key, {})) is not None
-    return list(strip_frames(store, kept, 48)), result
+    asked = [{"frame": f, "image": str(p)} for f, p in keys.items()]
+    job = DeflickerJob.model_validate({"guide": str(guide), "keyframes": asked, "out": str(folder)})
+    return filtered(folder / "store", job)
 
 
 def test_oracle_17_perturbing_a_key_of_shot_a_changes_no_bit_of_shot_b(tmp_path: Path):
