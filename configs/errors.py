@@ -64,6 +64,10 @@ class VideoTooLarge(VideoError):
     """Over a limit on pixels, frames, duration or bytes, checked before decoding."""
 
 
+class VideoConfigError(ConfigError, VideoError):
+    """The job asks of this one video what it does not have (a second shot, frames beyond its end); others go on."""
+
+
 class WorkerLost(SteadyframeError):
     """Workers died more often than the recovery budget allows without progress."""
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, VideoConfigError
 from configs.job import ControlKind
 
 # Gradient magnitude (in units of full range per pixel) at which an edge reads 1 - 1/e. A soft outdoor
@@ -68,7 +68,8 @@ def depth_from_folder(folder: str | Path, frames: Sequence[int], size: tuple[int
 
     A file belongs to the frame that the digits at the end of its name say (`depth_00012.png`, `12.png`); grey
     or colour (then averaged), 8 or 16 bit, any size. `size`: (H, W) to bring them to. Shapes: -> (F, H, W)
-    float32 in [0, 1]. Errors: ConfigError that names the missing or unreadable file.
+    float32 in [0, 1]. Errors: ConfigError that names the folder, VideoConfigError that names the missing or unreadable
+    file.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
@@ -77,10 +78,10 @@ def depth_from_folder(folder: str | Path, frames: Sequence[int], size: tuple[int
     depth_FHW = np.empty((len(frames), *size), dtype=np.float32)
     for index, frame in enumerate(frames):
         if frame not in numbered:
-            raise ConfigError(f"missing depth map {folder / f'{frame:06d}.png'} of frame {frame}")
+            raise VideoConfigError(f"missing depth map {folder / f'{frame:06d}.png'} of frame {frame}")
         depth = cv2.imread(str(numbered[frame]), cv2.IMREAD_UNCHANGED)
         if depth is None or depth.dtype not in (np.uint8, np.uint16):
-            raise ConfigError(f"cannot read depth map {numbered[frame]}: not an 8 or 16 bit PNG")
+            raise VideoConfigError(f"cannot read depth map {numbered[frame]}: not an 8 or 16 bit PNG")
         grey = depth.astype(np.float32) / np.float32(np.iinfo(depth.dtype).max)
         if grey.ndim == 3:
             grey = grey[..., :3].mean(axis=-1)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, VideoConfigError
 
 Flow = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -34,12 +34,14 @@ class PairFlow:
 def pair_flow(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> PairFlow:
     """Flow both ways of two uint8 RGB frames [H,W,3], and the pixels of `after` where it is consistent.
 
-    Raises ConfigError when the sizes differ or the frames are not `large_enough`.
+    Raises ConfigError when the sizes differ, VideoConfigError when the frames are not `large_enough`.
     """
     if before.shape != after.shape or before.ndim != 3:
         raise ConfigError(f"frames to compare must be of one size [H,W,3], got {before.shape} and {after.shape}")
     if not large_enough(before):
-        raise ConfigError(f"optical flow needs frames of at least {LEAST_SIDE}x{LEAST_SIDE}, got {before.shape[:2]}")
+        raise VideoConfigError(
+            f"optical flow needs frames of at least {LEAST_SIDE}x{LEAST_SIDE}, got {before.shape[:2]}"
+        )
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (before, after)]
     method = _dis()  # one per call: its buffers are not safe to share between threads
     backward, forward = method.calc(grey[1], grey[0], None), method.calc(grey[0], grey[1], None)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from configs.errors import ConfigError, DeviceError, StoreError, WeightsError
+
 FailureClass = Literal["transient", "lost", "oom", "config", "poison", "bug"]
 
 
@@ -50,10 +52,11 @@ ACTIONS: Mapping[FailureClass, Action] = MappingProxyType(
             means="a bad argument, missing weights, no such device, a store that is full or forbidden",
             first="fail fast",
             then="stop",
-            where="flows.api: before the first frame; where only one video is concerned: dead letter",
+            where="flows.api: before the first frame; in a library: `ends_all`, else dead letter",
         ),
         "poison": Action(
-            means="this video cannot be done: undecodable, damaged, refused, too large, or NaN in its latents",
+            means="this video cannot be done: undecodable, damaged, refused, too large, without what the job asks "
+            "of it, or NaN in its latents",
             first="dead letter",
             then="dead letter",
             where="flows.dead: no retry, other videos go on, `steadyframe replay` after the repair",
@@ -72,6 +75,7 @@ CLASSES: Mapping[str, FailureClass] = MappingProxyType(
     {
         "configs.errors.ConfigError": "config",
         "configs.errors.VideoError": "poison",
+        "configs.errors.VideoConfigError": "poison",
         "configs.errors.NumericsError": "poison",
         "configs.errors.OutOfMemory": "oom",
         "configs.errors.WorkerLost": "lost",
@@ -105,7 +109,9 @@ _PASSING = {
     *(errno.EIO, errno.EAGAIN, errno.EBUSY, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR),
     getattr(errno, "EREMOTEIO", errno.EIO),  # what s3fs makes of InternalError and 500
 }
-_NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_NO_PLACE = {*_FULL, errno.EACCES, errno.EPERM}
+_FOR_ALL = (ConfigError, DeviceError, WeightsError)  # these themselves: a VideoConfigError concerns one video
 _REFUSALS = ("config", "poison")
 _BUSY_STATUS = {408, 425, 429}
 _MEDIA = "av.error.FFmpegError"  # an OSError too, but its numbers speak of the file's bytes, not of a disk
@@ -122,6 +128,18 @@ def classify(error: BaseException) -> FailureClass:
         return "bug"
     below = next((known for known in found if known not in _REFUSALS), None)
     return "transient" if found[0] in _REFUSALS and below == "transient" else found[0]
+
+
+def ends_all(error: BaseException) -> bool:
+    """Whether what ended one video would end every other of its library: no weights, no device, bad settings, no place.
+
+    A disk that is full is full for all, whoever met it; what may not be written only where the store says it.
+    """
+    if type(error) in _FOR_ALL:
+        return True
+    forbidden = isinstance(error, StoreError)
+    numbers = [(link.errno, isinstance(link, PermissionError)) for link in causes(error) if isinstance(link, OSError)]
+    return any(number in _FULL or (forbidden and denied) for number, denied in numbers)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from configs.errors import ConfigError, OutOfMemory
+from configs.errors import OutOfMemory, VideoConfigError
 from models.methods.restyle import deflicker_steps
 from tasks.arms import arm_job, needs_correspondence
 from tasks.condition import condition
@@ -87,11 +87,11 @@ def restyle_video(run: Run, do: Do = directly) -> VideoResult:
 
 
 def check_shots(run: Run, index: ClipIndex) -> None:
-    """Refuse a job that speaks of shots this clip does not have. Errors: ConfigError."""
+    """Refuse a job that speaks of shots this clip does not have. Errors: VideoConfigError."""
     beyond = sorted((n for n in run.job.shots if int(n) > len(index.shots)), key=int)
     if beyond:
         has = "1 shot" if len(index.shots) == 1 else f"{len(index.shots)} shots"
-        raise ConfigError(
+        raise VideoConfigError(
             f"shots.{beyond[0]}: {run.source} has {has}, counted from 1 as the report shows them; "
             f"take shots.{beyond[0]} out or name another"
         )

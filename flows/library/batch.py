@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
-from configs.errors import BudgetReached, ConfigError, DeviceError, WeightsError
+from configs.errors import BudgetReached, ConfigError, StoreError
 from configs.library import LibraryJob
 from flows.dead import write_dead
 from flows.demo import demo_clip
@@ -25,6 +25,7 @@ from flows.library.room import Room
 from flows.progress import short_name
 from flows.sources import DEMO, stamp_of
 from flows.telemetry import telemetry
+from tasks.failure import ends_all
 from tasks.library_page import render_library
 from tasks.purse import Purse
 from tasks.results import ResultFolder
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from tasks.store import Store
 
 LOOKERS = 8  # notes are asked for by so many threads: an answer of an object store takes tens of milliseconds
-_FOR_ALL = (ConfigError, DeviceError, WeightsError)
 
 
 @dataclass
@@ -139,9 +139,10 @@ class Batch:
             return ""
 
     def _ends_all(self, end: End) -> bool:
-        """Whether what ended one video ends every other: no weights, no device, bad settings, a budget of all spent."""
-        for_all = type(end.error) in _FOR_ALL and end.video.sidecar is None
-        return for_all or self._is_over_budget(end)
+        """Whether what ended one video ends every other; settings of its own (a sidecar) are its own business."""
+        settings = isinstance(end.error, ConfigError) and not isinstance(end.error, StoreError)
+        own = settings and end.video.sidecar is not None
+        return (end.error is not None and not own and ends_all(end.error)) or self._is_over_budget(end)
 
     def _is_over_budget(self, end: End) -> bool:
         return self.purse.budget.limited and isinstance(end.error, BudgetReached)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, VideoConfigError
 from configs.job import OutputConfig
 from tasks.video.facts import ClipFacts
 
@@ -58,13 +58,13 @@ class Encoding:
 
 
 def choose_container(facts: ClipFacts, output: OutputConfig) -> Container:
-    """mp4 when every kept track fits, else mkv; raises ConfigError if a forced mp4 cannot hold the sound."""
+    """mp4 when every kept track fits, else mkv; raises VideoConfigError if a forced mp4 cannot hold the sound."""
     _refuse_impossible(output)
     misfits = [t.codec for t in facts.audio if t.codec not in _MP4_AUDIO]
     if output.codec not in _MP4_VIDEO:
         misfits.insert(0, output.codec)
     if output.container == "mp4" and misfits:
-        raise ConfigError(
+        raise VideoConfigError(
             f"output.container=mp4 cannot hold {', '.join(misfits)} of {facts.uri} without re-encoding; "
             "use output.container=auto or mkv"
         )

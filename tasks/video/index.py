@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from configs.errors import ConfigError, DamagedVideo, UnreadableVideo, UnsupportedVideo, VideoTooLarge
+from configs.errors import DamagedVideo, UnreadableVideo, UnsupportedVideo, VideoConfigError, VideoTooLarge
 from configs.job import InputConfig
 from tasks.video.colour import ToRgb
 from tasks.video.container import main_video, opened
@@ -87,7 +87,9 @@ def _range(facts: ClipFacts, limits: InputConfig, frames: int) -> tuple[int, int
         return 0, frames
     first, stop = limits.frames
     if not 0 <= first < stop or first >= frames:
-        raise ConfigError(f"input.frames must be [first, last) inside 0..{frames} of {facts.uri}, got {first}..{stop}")
+        raise VideoConfigError(
+            f"input.frames must be [first, last) inside 0..{frames} of {facts.uri}, got {first}..{stop}"
+        )
     stop = min(stop, frames)
     if stop - first > limits.max_frames:
         raise VideoTooLarge(

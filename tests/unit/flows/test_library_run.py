@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from configs.errors import ConfigError, WeightsError
+from configs.errors import ConfigError, StoreError, WeightsError
 from configs.library import LibraryJob
 from configs.library_layers import build_library
 from flows.dead import dead_letters
@@ -177,6 +178,23 @@ def test_the_dead_have_letters_and_stop_nobody(library: Library, monkeypatch: py
     assert (result.library.videos, result.library.dead, result.library.computed) == (3, 2, 1)
     assert library.run("failed_share=0.5").status == "failed"
     assert library.run("failed_share=0.5").exit_code == 3
+
+
+def test_a_job_that_asks_too_much_of_one_video_ends_that_one_only(library: Library) -> None:
+    result = library.run("input.frames=[3,4]", "max_in_flight=1", "order=listed")  # a.mp4 has three frames
+    assert [(Path(e.source).name, e.class_name) for e in result.errors] == [("a.mp4", "VideoConfigError")]
+    assert (result.status, result.library.computed, result.library.waiting) == ("partial", 1, 0)
+    alone = library.run("input.frames=[3,4]", "include=a.mp4")
+    assert (alone.status, alone.exit_code) == ("failed", 2)
+
+
+def test_a_full_store_ends_the_library_and_not_every_video(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    def restyle_one(run: Run, stoppable: bool, belongs: object) -> VideoResult:
+        raise StoreError("the store is full") from OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("flows.video.restyle_one", restyle_one)
+    result = library.run("max_in_flight=1")
+    assert (result.status, result.library.dead, result.library.waiting) == ("failed", 1, 1)
 
 
 def test_a_sidecar_changes_one_video_and_priorities_the_order(library: Library) -> None:

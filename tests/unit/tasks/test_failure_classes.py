@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from configs import errors
-from tasks.failure import ACTIONS, CLASSES, FailureClass, causes, classify
+from tasks.failure import ACTIONS, CLASSES, FailureClass, causes, classify, ends_all
 from tasks.store import TornArtifact
 
 
@@ -63,6 +63,7 @@ CASES: list[tuple[str, BaseException, FailureClass]] = [
     ("not a video", errors.UnreadableVideo("text"), "poison"),
     ("damaged", errors.DamagedVideo("torn"), "poison"),
     ("too large", errors.VideoTooLarge("8k"), "poison"),
+    ("asked for what it does not have", errors.VideoConfigError("shots.2"), "poison"),
     ("NaN in latents", errors.NumericsError("nan"), "poison"),
     ("anything else", KeyError("x"), "bug"),
     ("an unknown number of the system", OSError(errno.EINVAL, "?"), "bug"),
@@ -114,3 +115,28 @@ def test_a_chain_that_bites_its_tail_ends() -> None:
     first.__cause__, second.__cause__ = second, first
     assert list(causes(first)) == [first, second]
     assert classify(first) == "bug"
+
+
+@pytest.mark.parametrize(
+    ("error", "all_of_them"),
+    [
+        (errors.ConfigError("tau"), True),
+        (errors.DeviceError("cuda"), True),
+        (errors.WeightsError("none"), True),
+        (caused(errors.StoreError("no space"), OSError(errno.ENOSPC, "full")), True),
+        (caused(errors.StoreError("over quota"), OSError(errno.EDQUOT, "quota")), True),
+        (caused(errors.StoreError("read only"), OSError(errno.EROFS, "ro")), True),
+        (caused(errors.StoreError("s3 says no"), PermissionError("denied")), True),  # s3fs gives no number
+        (caused(errors.UnreadableVideo("no room to fetch it"), OSError(errno.ENOSPC, "full")), True),
+        (caused(errors.StoreError("s3"), ConnectionRefusedError()), False),
+        (errors.StoreError("a name of its own"), False),
+        (caused(errors.UnreadableVideo("may not be read"), PermissionError(errno.EACCES, "no")), False),
+        (errors.VideoConfigError("shots.2"), False),
+        (errors.PlanError("this shot is too long"), False),
+        (KeyError("x"), False),
+    ],
+)
+def test_what_ends_one_video_ends_the_library_only_where_it_would_end_all(
+    error: BaseException, all_of_them: bool
+) -> None:
+    assert ends_all(error) == all_of_them
