@@ -1,8 +1,11 @@
 """Which style does an output frame show, and how well does it keep its source? One ruler for every model.
 
-Frozen before pocket v1 was trained: a change here or in `models.looks` raises JUDGE_VERSION and voids every
-figure taken before. It compares an output with the known filters applied to *its own source*, so it needs no
-training. Knows frames and `models.pocket.styles`; refuses to know models, prompts, jobs and time.
+Frozen before pocket v1 was trained: whatever changes a figure of it raises JUDGE_VERSION and voids those taken
+before, be it here, in `models.looks` or in what the figures are taken with: `metrics.psnr` and `sharpness_ratio`,
+`conditions.soft_edges`, the filters. A golden table in the tests holds it to that. (Still version 1: equal pictures
+came to have 100 dB where they had infinity, which no figure published by then held.) It compares an output with the
+known filters applied to *its own source*, so it needs no training. Knows frames and `models.pocket.styles`; refuses to
+know models, prompts, jobs and time.
 
 Reads a picture at its own pixel scale; calibrated at 256 px on the long side, pocket's working size.
 Shape suffixes: F frames, H height, W width, C colour channels (RGB).
