@@ -15,6 +15,7 @@ from pathlib import Path
 
 from configs.errors import VideoError
 from configs.job import InputConfig
+from flows.library.room import working_bytes
 from tasks.video.frames import FrameReader
 from tasks.video.index import build_index
 from tasks.video.source import probe
@@ -25,8 +26,9 @@ ADDRESS_SPACE = 6 << 30
 
 
 def attempt(path: Path, choice: int) -> str:
-    """Probe, index, and read the first and last frames back; `clip`, or raises."""
+    """Estimate as a library does, probe, index, read the first and last frames back; `clip`, or raises."""
     limits = CHOICES[choice]
+    assert working_bytes(str(path)) >= 0
     facts = probe(str(path), limits)
     index = build_index(path, facts, limits)
     with FrameReader(path, facts, index) as reader:

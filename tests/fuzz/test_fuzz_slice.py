@@ -1,6 +1,6 @@
 """A slice of the fuzz: no mutated file hangs, crashes or eats the process, and what is refused is refused by its class.
 
-`python -m tests.fuzz --count 1000` is the whole.
+`python -m tests.fuzz --count 1000` is the whole; docs/security.md has its figures.
 """
 
 from __future__ import annotations
