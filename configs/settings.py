@@ -41,19 +41,17 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(user_state_dir("steadyframe", appauthor=False)) / "server",
         description="database, port and log of the local Prefect server",
     )
-    server_timeout: float = Field(90.0, gt=0, description="seconds to wait for the local server to answer")
     notify: SecretStr | None = Field(
         None,
         description="who is told when a job has ended: a saved Prefect notification block, as TYPE/NAME, or a webhook "
         "or apprise address; it may hold a token, so it is kept here or in the block and written nowhere",
     )
     notify_on: Literal["always", "failure"] = Field("always", description="failure: not when everything worked")
-    metrics_port: int = Field(0, ge=0, le=65535, description="serves Prometheus metrics of a running job; 0 = off")
+    metrics_port: int = Field(0, ge=0, le=65535, description="serves Prometheus metrics while a job runs; 0 = off")
     metrics_host: str = Field("127.0.0.1", description="address of the metrics port; 0.0.0.0 lets other machines ask")
     metrics_file: Path | None = Field(
-        None, description="metrics of ended jobs are added to this .prom file (node_exporter's textfile folder)"
+        None, description="metrics are added to this .prom file as jobs run (node_exporter's textfile folder)"
     )
-    temp_dir: Path | None = Field(None, description="for half-written outputs; empty = beside them")
     roots: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="folders and URLs, by commas, that runs of deployments may read and write; empty = any"
     )

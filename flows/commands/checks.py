@@ -170,8 +170,6 @@ def disk(store: str, settings: Settings) -> Iterator[Check]:
     from tasks.store.backends import local_folder
 
     places = {"temporary folder": Path(tempfile.gettempdir()), "server folder": settings.server_dir.expanduser()}
-    if settings.temp_dir is not None:
-        places["STEADYFRAME_TEMP_DIR"] = settings.temp_dir.expanduser()
     if (folder := local_folder(store)) is not None:
         places = {"disk": folder, **places}
     if settings.metrics_file is not None:

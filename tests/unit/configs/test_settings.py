@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from configs.errors import ConfigError
-from configs.settings import load_settings
+from configs.settings import Settings, load_settings
 
 
 def test_variables_are_read_and_empty_ones_are_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,3 +33,10 @@ def test_a_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, val
     monkeypatch.setenv(f"STEADYFRAME_{name}", value)
     with pytest.raises(ConfigError, match=sentence):
         load_settings()
+
+
+def test_every_setting_is_read_by_somebody() -> None:
+    """A variable that nobody reads is a promise that nobody keeps."""
+    root = Path(__file__).parents[3]
+    code = "".join(file.read_text() for layer in ("tasks", "flows") for file in (root / layer).rglob("*.py"))
+    assert [name for name in Settings.model_fields if not re.search(rf"(settings|\(\))\.{name}\b", code)] == []

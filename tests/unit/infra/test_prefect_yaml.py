@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from configs.form import form_schema_violations, form_signature_violations
 from configs.settings import PREFIX, Settings
 from flows.serve import DEPLOYED
 from infra.automations import FLOWS, zombies
+from infra.automations import main as automations
 from infra.provision import GANG_LIMIT, POOL, QUEUES
 
 ROOT = Path(__file__).parents[3]
@@ -87,6 +89,18 @@ def test_job_variables_are_settings_that_exist_and_hold_no_secret(raw: dict[str,
             assert not name.endswith(("KEY", "TOKEN", "SECRET", "PASSWORD", "AUTH_STRING"))
             if name.startswith(PREFIX):
                 assert name.removeprefix(PREFIX).lower() in Settings.model_fields
+
+
+def test_options_that_are_named_exist(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["infra.automations", "--help"])
+    with pytest.raises(SystemExit):
+        automations()
+    known = set(re.findall(r"--[a-z]+", capsys.readouterr().out))
+    texts = [ROOT / "infra/prefect.yaml", ROOT / "infra/automations.py", *sorted((ROOT / "docs").glob("*.md"))]
+    lines = [line for text in texts for line in text.read_text().splitlines() if "infra.automations" in line]
+    named = {option for line in lines for option in re.findall(r"--[a-z]+", line.partition("infra.automations")[2])}
+    assert named
+    assert named <= known
 
 
 def test_a_zombie_is_not_called_before_three_heartbeats(raw: dict[str, Any]) -> None:
