@@ -1,4 +1,4 @@
-"""What an operator's graphs are made of: counters and histograms of this process, scraped by HTTP or left in a file.
+"""What an operator's graphs are made of: counters and histograms of this process, scraped by HTTP or kept in a file.
 
 `telemetry()` is the process's one set of figures; flows tell it what happened, it tells nobody unless
 STEADYFRAME_METRICS_PORT or STEADYFRAME_METRICS_FILE ask for it. Labels are few and bounded: stages, ends, failure
@@ -12,20 +12,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 
 from configs.errors import Interrupted
 from configs.settings import Settings
+from flows.result import Status
 from flows.telemetry_file import Ledger
 from tasks.failure import FailureClass, classify
 from tasks.run import Progress, Run, VideoResult
 
 SECONDS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
 STEPPED = ("denoise", "invert")  # stages whose units are window-steps
+FILE_SECONDS = 15.0  # between two updates of the metrics file: as often as Prometheus asks
 
 log = logging.getLogger("steadyframe")
 
@@ -65,6 +68,20 @@ class Telemetry:
         self._recoveries = counter("steadyframe_recoveries", "Lost workers that a stage recovered from.", ["stage"])
         self._oom_steps = counter("steadyframe_oom_steps", "Steps down the ladder of memory savers.")
         self._dead = counter("steadyframe_dead_letters", "Dead letters written, by class of failure.", ["failure"])
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Show what alerts ask for before it happens: a series that appears as 1 has not increased, for Prometheus."""
+        for status in get_args(Status):
+            self._jobs.labels(status)
+        for end in ("completed", "reused", "interrupted"):
+            self._videos.labels(end, "")
+        for failure in get_args(FailureClass):
+            self._videos.labels("failed", failure)
+            self._dead.labels(failure)
+        for stage in STEPPED:
+            self._window_steps.labels(stage)
+            self._recoveries.labels(stage)
 
     def job(self, status: str) -> None:
         """A job ended."""
@@ -159,7 +176,7 @@ def telemetry() -> Telemetry:
 
 @contextmanager
 def exported(settings: Settings) -> Iterator[None]:
-    """Serve the figures on the metrics port for the block, and add them to the metrics file at its end.
+    """Serve the figures on the metrics port for the block; add them to the metrics file during it and at its end.
 
     Neither stops a job: a port that is taken or a file that cannot be written is a warning.
     """
@@ -171,13 +188,31 @@ def exported(settings: Settings) -> Iterator[None]:
             where = f"{settings.metrics_host}:{settings.metrics_port}"
             log.warning("metrics are not served on %s: %s; set STEADYFRAME_METRICS_PORT to a free port", where, error)
     try:
-        yield
+        with _kept_up(_ledger(figures), settings.metrics_file) if settings.metrics_file else nullcontext():
+            yield
     finally:
         if server is not None:
             server[0].shutdown()
             server[0].server_close()
-        if settings.metrics_file is not None:
-            _ledger(figures).write(settings.metrics_file)
+
+
+@contextmanager
+def _kept_up(ledger: Ledger, path: Path) -> Iterator[None]:
+    """Write the file every `FILE_SECONDS` as long as that works, and once more at the end of the block."""
+    ended = threading.Event()
+
+    def keep_up() -> None:
+        while ledger.write(path) and not ended.wait(FILE_SECONDS):
+            pass
+
+    writer = threading.Thread(target=keep_up, name="steadyframe-metrics", daemon=True)
+    writer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        writer.join()
+        ledger.write(path)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Figures of short-lived processes in one text file for node_exporter: what cron runs count adds up over the nights.
+"""Figures of short-lived processes in one text file for node_exporter: what their runs count adds up over the nights.
 
 Counters and histograms in the file grow by what this process counted since it last wrote; a gauge is what the last
 writer said. Several processes may write one file: they take turns by a lock beside it. Knows no figure by name.
@@ -33,8 +33,8 @@ class Ledger:
         self._registry = registry
         self._told: dict[Name, float] = {}
 
-    def write(self, path: Path) -> None:
-        """Bring the file up to date; a warning where it cannot be written."""
+    def write(self, path: Path) -> bool:
+        """Bring the file up to date; False, and a warning, where it cannot be written."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS):
@@ -42,6 +42,8 @@ class Ledger:
                 write_whole(path, generate_latest(_Given(merged)))
         except (OSError, Timeout, StoreError) as error:
             log.warning("metrics are not written to %s: %s; see STEADYFRAME_METRICS_FILE", path, error)
+            return False
+        return True
 
     def _merged(self, before: dict[str, Metric]) -> Iterator[Metric]:
         for mine in self._registry.collect():

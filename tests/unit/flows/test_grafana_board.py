@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 from prometheus_client import Metric
 
 from configs.job import RestyleJob
+from flows.result import Status
 from flows.telemetry import Telemetry
 from tasks.engine.meter import EXPORTED
 from tasks.run import Run, StageRecord, VideoOutput, VideoResult, WindowSteps
@@ -30,7 +31,7 @@ FOLDER = ROOT / "infra" / "grafana"
 BY_RAY = {"WorkerId", "NodeAddress", "Component", "SessionName", "Version"}
 WORDS = {
     *("by", "without", "ignoring", "on", "group_left", "group_right", "and", "or", "unless", "offset", "bool"),
-    *("sum", "max", "min", "avg", "count", "rate", "increase", "histogram_quantile", "time"),
+    *("sum", "max", "min", "avg", "count", "rate", "increase", "histogram_quantile", "time", "max_over_time", "absent"),
 }
 
 
@@ -97,6 +98,17 @@ def test_every_series_and_label_exists(expression: str) -> None:
     for name, labels in named:
         assert name in known, f"{expression} asks for {name}, which nobody exports"
         assert labels <= known[name], f"{name} has no label {labels - known[name]}"
+
+
+def test_silence_and_a_night_with_some_dead_videos_are_judged_rightly() -> None:
+    """`time() - max(nothing)` is nothing and would never fire; `partial` is a night that was done."""
+    rules = {rule["alert"]: rule for rule in alerts()}
+    good = 'steadyframe_job_ended_timestamp_seconds{status=~"completed|reused|partial"}'
+    for name in ("SteadyframeNoGoodJob", "SteadyframeSilent"):
+        assert good in rules[name]["expr"]
+    assert rules["SteadyframeSilent"]["expr"] == f"absent({good})"
+    assert rules["SteadyframeSilent"]["for"] == "26h"
+    assert set(get_args(Status)) - {"completed", "reused", "partial"} == {"failed", "interrupted"}
 
 
 def test_the_parser_sees_what_is_wrong() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -211,7 +212,7 @@ def free_port() -> int:
         return int(asked.getsockname()[1])
 
 
-def test_the_port_serves_while_a_job_runs_and_the_file_is_written_at_its_end(
+def test_the_port_serves_while_a_job_runs_and_the_file_has_all_at_its_end(
     tmp_path: Path, figures: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port, path = free_port(), tmp_path / "steadyframe.prom"
@@ -221,11 +222,58 @@ def test_the_port_serves_while_a_job_runs_and_the_file_is_written_at_its_end(
     with exported(load_settings()):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
-        assert not path.exists()
+        figures.job("completed")
     assert "steadyframe_videos_queued 3.0" in text
-    assert families(path)["steadyframe_bytes_in_flight{}"] == 5000
+    found = families(path)
+    assert found["steadyframe_bytes_in_flight{}"] == 5000
+    assert found["steadyframe_jobs_total{status=completed}"] == 1
     with exported(load_settings()):  # the port was given back
         pass
+    assert families(path)["steadyframe_jobs_total{status=completed}"] == 1
+
+
+def test_the_file_is_kept_up_to_date_while_a_job_runs(
+    tmp_path: Path, figures: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody could be told by it that nothing moves."""
+    path = tmp_path / "steadyframe.prom"
+    monkeypatch.setattr(module, "FILE_SECONDS", 0.01)
+
+    def shows(videos: float) -> None:
+        deadline = time.monotonic() + 60
+        while not path.exists() or families(path)["steadyframe_videos_queued{}"] != videos:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    with exported(Settings(metrics_file=path)):
+        shows(0)
+        figures.queue(3, 5000)
+        shows(3)
+    assert [thread for thread in threading.enumerate() if thread.name == "steadyframe-metrics"] == []
+
+
+def test_a_file_that_cannot_be_written_is_told_of_twice_and_not_every_quarter_of_a_minute(
+    tmp_path: Path, figures: Telemetry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "FILE_SECONDS", 0.0)
+    (tmp_path / "file").touch()
+    with exported(Settings(metrics_file=tmp_path / "file" / "steadyframe.prom")):
+        for writer in threading.enumerate():
+            if writer.name == "steadyframe-metrics":
+                writer.join(60)
+    assert len([row for row in caplog.records if "STEADYFRAME_METRICS_FILE" in row.getMessage()]) == 2
+
+
+def test_what_alerts_ask_for_is_there_before_it_happens(tmp_path: Path) -> None:
+    """`increase` of a series that first appears with its first count is 0: the first bug would wake nobody."""
+    path = tmp_path / "steadyframe.prom"
+    Ledger(Telemetry().registry).write(path)
+    found = families(path)
+    assert found["steadyframe_dead_letters_total{failure=bug}"] == 0
+    assert found["steadyframe_videos_total{end=failed,failure=poison}"] == 0
+    assert found["steadyframe_window_steps_total{stage=denoise}"] == 0
+    assert found["steadyframe_recoveries_total{stage=denoise}"] == 0
+    assert not [name for name in found if "job_ended" in name], "its absence is what the alert about silence goes by"
 
 
 def test_a_taken_port_is_a_warning(figures: Telemetry, caplog: pytest.LogCaptureFixture) -> None:

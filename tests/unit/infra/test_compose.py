@@ -13,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / "infra/compose.yaml"
+DOCKERFILE = ROOT / "infra/Dockerfile"
 OURS = ("prefect-server", "setup", "worker", "ray-head", "ray-worker", "ray-gpu")
 
 
@@ -104,8 +105,48 @@ def test_prometheus_scrapes_services_that_exist(compose: dict[str, Any]) -> None
     config = yaml.safe_load((ROOT / "infra/prometheus.yaml").read_text())
     targets = [t for job in config["scrape_configs"] for s in job["static_configs"] for t in s["targets"]]
     assert {target.split(":")[0] for target in targets} <= set(compose["services"])
-    worker = compose["services"]["worker"]["environment"]
-    assert f"worker:{worker['STEADYFRAME_METRICS_PORT']}" in targets
+    assert "node-exporter:9100" in targets
+
+
+def test_figures_of_runs_outlive_them_where_prometheus_asks(compose: dict[str, Any]) -> None:
+    """A port lives in the run's process: what it counted last is gone before anybody asks."""
+    worker, exporter = (compose["services"][name] for name in ("worker", "node-exporter"))
+    assert not [
+        name for name in worker["environment"] if name.startswith("STEADYFRAME_METRICS_") and "FILE" not in name
+    ]
+    file = Path(worker["environment"]["STEADYFRAME_METRICS_FILE"])
+    assert file.suffix == ".prom", "node_exporter reads no other"
+    assert mounts(worker)[str(file.parent)] == mounts(exporter)[str(file.parent)]
+    assert f"--collector.textfile.directory={file.parent}" in exporter["command"]
+    assert str(file.parent) in made_by_the_image()
+
+
+def mounts(service: dict[str, Any]) -> dict[str, str]:
+    """Path in the container -> what is mounted there."""
+    pairs = [re.fullmatch(r"(.+?):(/[^:]*)(?::ro)?", volume) for volume in service.get("volumes", [])]
+    assert all(pairs), service
+    return {pair[2]: pair[1] for pair in pairs if pair}
+
+
+def made_by_the_image() -> set[str]:
+    """Folders that `infra/Dockerfile` gives to our user: a new volume mounted there is his, any other root's."""
+    (made,) = re.findall(r"install --directory --owner=10001 --group=10001 ([/\w ]+)", DOCKERFILE.read_text())
+    return set(made.split())
+
+
+def test_every_node_of_ray_sees_the_videos_that_the_worker_sees(compose: dict[str, Any]) -> None:
+    """Actors decode windows from the path that the driver names, the demo clip in the cache folder among them."""
+    services = compose["services"]
+    media = {path: what for path, what in mounts(services["worker"]).items() if path != "/metrics"}
+    cache = re.search(r"XDG_CACHE_HOME=(\S+)", DOCKERFILE.read_text())
+    assert cache
+    assert set(media) == {"/videos", cache[1]}
+    assert cache[1] in made_by_the_image()
+    nodes = [name for name, s in services.items() if re.search(r"ray,? start", " ".join(s.get("command", [])))]
+    assert set(nodes) == {"worker", "ray-head", "ray-worker", "ray-gpu"}
+    for name in nodes:
+        assert media.items() <= mounts(services[name]).items(), name
+        assert "XDG_CACHE_HOME" not in services[name]["environment"], name
 
 
 def test_variables_of_ours_are_settings_that_exist(compose: dict[str, Any]) -> None:

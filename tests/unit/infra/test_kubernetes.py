@@ -99,15 +99,15 @@ def test_secrets_are_named_and_never_written_down() -> None:
 def test_ray_has_its_token_and_the_server_its_password() -> None:
     (cluster,) = plain("RayCluster")
     assert cluster["spec"]["authOptions"] == {"mode": "token"}
-    by_name = {where: {v["name"]: v for v in c.get("env", [])} for where, _, c in containers()}
-    worker = by_name["Deployment steadyframe-worker"]
+    by_name = {c["name"]: {v["name"]: v for v in c.get("env", [])} for _, _, c in containers()}
+    worker = by_name["worker"]
     # KubeRay's generated Secret has the cluster's name
     assert worker["RAY_AUTH_TOKEN"]["valueFrom"]["secretKeyRef"] == {
         "name": cluster["metadata"]["name"],
         "key": "auth_token",
     }
     assert worker["STEADYFRAME_RAY_ADDRESS"]["value"] == f"{cluster['metadata']['name']}-head-svc:6379"
-    server = by_name["Deployment steadyframe-prefect"]["PREFECT_SERVER_API_AUTH_STRING"]["valueFrom"]
+    server = by_name["server"]["PREFECT_SERVER_API_AUTH_STRING"]["valueFrom"]
     assert server == worker["PREFECT_API_AUTH_STRING"]["valueFrom"]
 
 
@@ -123,7 +123,7 @@ def test_versions_are_those_of_the_lock_file() -> None:
     (cluster,) = plain("RayCluster")
     assert f"ray=={cluster['spec']['rayVersion']}\n" in (ROOT / "constraints.txt").read_text()
     images = {container["image"] for _, _, container in containers()}
-    assert all(re.search(r":\d+\.\d+", image) for image in images), images
+    assert all(re.search(r":v?\d+\.\d+", image) for image in images), images
 
 
 def test_variables_of_ours_are_settings_that_exist() -> None:
@@ -163,6 +163,58 @@ def test_selectors_find_their_pods_and_services() -> None:
     services = {d["metadata"]["name"] for d in plain("Service")}
     text = "".join(file.read_text() for file in (ROOT / "infra/k8s").glob("*.yaml"))
     assert set(re.findall(r"(?:http://|@)(steadyframe-[a-z]+):", text)) <= services
+
+
+def claims(pod: dict[str, Any], container: dict[str, Any]) -> dict[str, str]:
+    """Path in the container -> the claim that is mounted there."""
+    named = {v["name"]: v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
+    return {m["mountPath"]: named[m["name"]] for m in container["volumeMounts"] if m["name"] in named}
+
+
+def test_every_pod_of_ray_sees_the_videos_that_the_worker_sees() -> None:
+    """Actors decode windows from the path that the driver names, the demo clip in the cache folder among them."""
+    cache = re.search(r"XDG_CACHE_HOME=(\S+)", (ROOT / "infra/Dockerfile").read_text())
+    assert cache
+    nodes = [
+        (container["name"], claims(pod, container))
+        for where, pod, container in containers()
+        if where.startswith("RayCluster") or "ray start" in " ".join(container.get("args", []))
+    ]
+    assert sorted(name for name, _ in nodes) == ["ray-head", "ray-worker", "ray-worker", "worker"]
+    media = dict(nodes)["worker"]
+    assert set(media) == {"/videos", cache[1]}
+    assert [seen for _, seen in nodes] == [media] * 4
+    shared = {c["metadata"]["name"]: c["spec"]["accessModes"] for c in plain("PersistentVolumeClaim")}
+    assert {name: shared[name] for name in media.values()} == {name: ["ReadWriteMany"] for name in media.values()}
+
+
+def test_figures_of_runs_outlive_them_where_prometheus_asks() -> None:
+    """A port lives in the run's process: what it counted last is gone before anybody asks."""
+    (worker,) = (d for d in plain("Deployment") if d["metadata"]["name"] == "steadyframe-worker")
+    (pod,) = pods(worker)
+    runs, exporter = pod["containers"]
+    variables = {v["name"]: v.get("value", "") for v in runs["env"] if v["name"].startswith("STEADYFRAME_METRICS_")}
+    assert set(variables) == {"STEADYFRAME_METRICS_FILE"}
+    file = Path(variables["STEADYFRAME_METRICS_FILE"])
+    assert file.suffix == ".prom", "node_exporter reads no other"
+    at = [{m["mountPath"]: m["name"] for m in c["volumeMounts"]}[str(file.parent)] for c in (runs, exporter)]
+    assert at[0] == at[1]
+    assert f"--collector.textfile.directory={file.parent}" in exporter["args"]
+    asked = worker["spec"]["template"]["metadata"]["annotations"]["prometheus.io/port"]
+    assert [str(port["containerPort"]) for port in exporter["ports"]] == [asked]
+
+
+def test_prometheus_may_ask_the_pods_that_say_so() -> None:
+    (cluster,) = plain("RayCluster")
+    groups = (cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"])
+    ports = {int(group["template"]["metadata"]["annotations"]["prometheus.io/port"]) for group in groups}
+    (policy,) = (p for p in plain("NetworkPolicy") if "ray.io/cluster" in p["spec"]["podSelector"]["matchLabels"])
+    prometheus = {
+        "namespaceSelector": {},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+    }
+    allowed = [rule["ports"] for rule in policy["spec"]["ingress"] if rule["from"] == [prometheus]]
+    assert allowed == [[{"port": port} for port in ports]]
 
 
 def test_commands_speak_of_the_pool_that_is_provisioned() -> None:
