@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from models import patch_jumps, patch_pyramid, patchmatch
+from models.frame_match import frame_match
 from models.patch_kernels import measure as measure_ssd
 from models.patch_plan import MARGIN, Plan
 from models.patch_pyramid import padded, tolls
@@ -205,18 +206,47 @@ def shifts_found() -> dict[str, Any]:
 
 
 def drift() -> dict[str, Any]:
-    """Median and 90th percentile of |offset| in px between two frames of one flat grey, each with its own noise."""
+    """Median and 90th percentile of |offset| in px between two frames of one flat grey, each with its own noise.
+
+    "frames" is how the product matches (`models.frame_match`): its margin is found from the noise of the pair.
+    """
     rows = {}
-    for sigma in (1, 2, 3):
+    for sigma in (1, 2, 3, 4, 6, 8):
         noise = np.random.default_rng(sigma).normal(0, sigma, (2, 128, 128, 3))
         target, source = np.clip(np.rint(120 + noise), 0, 255).astype(np.uint8)
         for patch in (5, 7):
-            for method in CPU_METHODS:
-                for margin in (MARGIN, 0):
-                    offsets = nnf(target, source, patch, margin=margin, method=method)[0].astype(float)
-                    far = np.hypot(offsets[..., 0], offsets[..., 1])
-                    key = f"sigma {sigma}, patch {patch}, {method}, margin {margin}"
-                    rows[key] = [round(float(np.percentile(far, q)), 1) for q in (50, 90)]
+            fields = {
+                f"{method}, margin {margin}": nnf(target, source, patch, margin=margin, method=method)[0]
+                for method in CPU_METHODS
+                for margin in (MARGIN, 0)
+            }
+            fields["frames"] = frame_match(target[None], source[None], Plan(patch))[0][0]
+            for kind, offsets in fields.items():
+                far = np.hypot(*np.moveaxis(offsets.astype(float), -1, 0))
+                rows[f"sigma {sigma}, patch {patch}, {kind}"] = [
+                    round(float(np.percentile(far, q)), 1) for q in (50, 90)
+                ]
+    return rows
+
+
+LIGHTS = {"steady": (1.0, 0), "exposure +6": (1.0, 6), "gain 1.05": (1.05, 0), "gain 0.95, +4": (0.95, 4)}
+
+
+def light(found: Pairs) -> dict[str, Any]:
+    """SSD, on the source, of matches found with a brighter or darker one, over that of matches found with the source."""
+    rows: dict[str, Any] = {}
+    for name, (target, source) in found.items():
+        for kind, (gain, offset) in LIGHTS.items():
+            dark = np.clip(np.rint(source * gain + offset), 0, 255).astype(np.uint8)
+            row = {}
+            for how in ("scan", "frames"):
+                steady, lit = (
+                    nnf(target, s, PATCH)[0] if how == "scan" else frame_match(target[None], s[None])[0][0]
+                    for s in (source, dark)
+                )
+                over, under = (errors_of(target, source, field, PATCH).mean() for field in (lit, steady))
+                row[how] = round(float(over / under), 2)
+            rows[f"{name}, {kind}"] = row
     return rows
 
 
@@ -252,6 +282,7 @@ def measure(quick: bool = False) -> dict[str, Any]:
         "two_threads_over_one": two_threads_over_one(found, repeats),
         "shift_found": shifts_found(),
         "drift_px_median_p90": drift(),
+        "ssd_over_steady_light": light(found),
         "true_flow": against_true_flow(2 if quick else 8),
     }
 
