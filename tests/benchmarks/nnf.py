@@ -233,7 +233,7 @@ LIGHTS = {"steady": (1.0, 0), "exposure +6": (1.0, 6), "gain 1.05": (1.05, 0), "
 
 
 def light(found: Pairs) -> dict[str, Any]:
-    """SSD, on the source, of matches found with a brighter or darker one, over that of matches found with the source."""
+    """SSD, on the source, of matches found with a brighter or darker one over that of matches found with the source."""
     rows: dict[str, Any] = {}
     for name, (target, source) in found.items():
         for kind, (gain, offset) in LIGHTS.items():
