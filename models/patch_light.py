@@ -58,8 +58,7 @@ def _line(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     xx, xy = int(at @ levels**2), int(levels @ counts @ levels)
     spread = n * xx - x * x
     gain = (n * xy - x * y) / spread if spread else 1.0
-    line: NDArray[np.float64] = gain * levels + ((y - gain * x) / n if n else 0.0)
-    return line
+    return np.asarray(gain * levels + ((y - gain * x) / n if n else 0.0), np.float64)
 
 
 def _stayed(target: NDArray[np.uint8], source: NDArray[np.uint8]) -> int:
