@@ -8,12 +8,14 @@ import logging
 import time
 from typing import Any
 
+import ray
 import torch
 
 from configs.errors import LeaseLost, SteadyframeError
 from configs.job import ModelConfig
 from tasks.code import code_digest
 from tasks.engine.protocol import Future
+from tasks.engine.pulse import beat
 from tasks.engine.records import Records
 from tasks.store import Store
 
@@ -33,6 +35,7 @@ class _Actor:
         from tasks.engine.meter import Meter
         from tasks.engine.worker import Worker
 
+        beat(ray.get_runtime_context().get_actor_id())
         torch.set_num_threads(model.threads_per_call)
         records = Records()
         logging.getLogger().addHandler(records)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 
@@ -100,7 +100,8 @@ def survey(device: str, workers: int) -> tuple[str, str]:
     known = _internal_kv_get(_SURVEYED + place)  # idle gangs may hold every GPU, and then nobody could be asked
     if known:
         return place, str(known.decode())
-    ask = ray.remote(processor_name).options(num_cpus=0, num_gpus=0.01 if place == "cuda" else 0)
+    # a sliver of what a worker takes: a head without CPUs of its own serves nobody, and may be another machine
+    ask = ray.remote(processor_name).options(num_cpus=0.01, num_gpus=0.01 if place == "cuda" else 0)
     try:
         processor = str(ray.get(ask.remote(place), timeout=SURVEY_SECONDS))
     except GetTimeoutError:
@@ -110,3 +111,21 @@ def survey(device: str, workers: int) -> tuple[str, str]:
         ) from None
     _internal_kv_put(_SURVEYED + place, processor.encode())
     return place, processor
+
+
+def check_processors(found: Sequence[str], expected: str | None) -> None:
+    """Refuse workers on other processors than the one that keys name, or on several: their floats may differ.
+
+    Errors: DeviceError. What was known of the cluster is forgotten then, so that the next run asks anew.
+    """
+    from ray.experimental.internal_kv import _internal_kv_del
+
+    strange = sorted({*found} - {expected or found[0]}) if found else []
+    if not strange:
+        return
+    for place in ("cuda", "cpu"):
+        _internal_kv_del(_SURVEYED + place)
+    raise DeviceError(
+        f"workers are on machines of several kinds ({', '.join(sorted({*found, expected or found[0]}))}), whose floats "
+        f"may differ; keep to one kind of machine in the Ray cluster, or run the same command again if it changed"
+    )

@@ -170,7 +170,8 @@ class EnginePool:
             kind = gang_kind(self.store_url, model, place, self.workers_per_gang)
             lease = GangLease.acquire(kind, self.workers_per_gang, self.actor_ttl)
         try:
-            return RayEngine(self.store_url, model, place, self.workers_per_gang, self.shard_windows, lease)
+            processor = self._numerics(model)["processor"]
+            return RayEngine(self.store_url, model, place, self.workers_per_gang, self.shard_windows, lease, processor)
         except BaseException:
             if lease is not None:
                 lease.discard()

@@ -20,24 +20,28 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from configs.errors import DeviceError, LeaseLost, SteadyframeError, StoreError, WorkerLost
 from configs.job import ModelConfig
 from tasks.engine.actor import ActorLane, _Actor
-from tasks.engine.cluster import NAMESPACE, connect, keep_signals, wants_gpu
+from tasks.engine.cluster import NAMESPACE, check_processors, connect, keep_signals, wants_gpu
 from tasks.engine.gangs import GangLease, actor_name
 from tasks.engine.lockstep import Lockstep
 from tasks.engine.protocol import Future
+from tasks.engine.pulse import Pulses, forget
 from tasks.store import Store
 
 __all__ = ["RayEngine", "connect", "keep_signals"]
 
 PLACE_SECONDS = 60
 ROOM_SECONDS = 3  # how long to wait for a place before idle gangs of others are sent away
-CALL_SECONDS = 3600
+LOOK_SECONDS = 10  # how often one who waits for a call looks whether the actors live; a call may take hours
 
 
-def _wait(futures: Sequence[Future]) -> list[Any]:
+def _values(futures: Sequence[Future], seconds: float) -> list[Any] | None:
+    """Results of calls, or None when not all are there in so many seconds; WorkerLost, or what a call raised."""
     try:
-        return list(ray.get([f.handle for f in futures], timeout=CALL_SECONDS))
-    except (RayActorError, GetTimeoutError) as error:
-        raise WorkerLost(f"a worker died or hung: {type(error).__name__}") from error
+        return list(ray.get([f.handle for f in futures], timeout=seconds))
+    except GetTimeoutError:
+        return None
+    except RayActorError as error:
+        raise WorkerLost(f"a worker died: {type(error).__name__}") from error
     except RayTaskError as error:
         cause = error.cause
         if isinstance(cause, (RayActorError, ray.exceptions.ObjectLostError)):
@@ -53,6 +57,7 @@ class RayEngine(Lockstep):
     """`workers` actors of one class of machine; dead ones are replaced by `heal`, all then restore the last commit.
 
     With a `lease` (a cluster that outlives us) the gang's actors are taken as they are, or made under its name.
+    `processor` is the one that keys name: actors on another are refused, as their floats may differ.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class RayEngine(Lockstep):
         workers: int,
         shard_windows: int | None = None,
         lease: GangLease | None = None,
+        processor: str | None = None,
     ) -> None:
         gpu = wants_gpu(device, workers)
         self._need = {"GPU": 1.0, "CPU": 1.0} if gpu else {"CPU": 1.0}
@@ -77,17 +83,18 @@ class RayEngine(Lockstep):
                 )
         self._group = self._reserve(workers)
         self._actors: list[Any] = [self._actor(n) for n in range(workers)]
-        self._facts: dict[str, Any] = {}
+        self._facts: dict[int, dict[str, Any]] = {}
+        self._processor, self._pulses = processor, Pulses()
         try:
             if lease is not None and lease.warm:
-                self.heal()
+                self._replace(self._lost(wait_for_busy=False))  # busy with what a driver that is gone had asked for
             else:
-                self._ready(self._actors)
+                self._ready(range(workers))
             self._one_store(Store.attach(store_url))
         except BaseException:
             self._destroy()
             raise
-        super().__init__(self._lanes(), _wait, shard_windows)
+        super().__init__(self._lanes(), self._wait_for, shard_windows)
 
     def _lanes(self) -> list[ActorLane]:
         return [ActorLane(actor, self._epoch) for actor in self._actors]
@@ -131,17 +138,27 @@ class RayEngine(Lockstep):
                     raise
                 time.sleep(0.5)
 
-    def _ready(self, actors: Sequence[Any]) -> None:
+    def _wait_for(self, futures: Sequence[Future]) -> list[Any]:
+        """Results of calls, however long they take while all actors live."""
+        while (found := _values(futures, LOOK_SECONDS)) is None:
+            silent = self._pulses.silent([_id(actor) for actor in self._actors])
+            if silent:
+                raise WorkerLost(f"{len(silent)} of {len(self._actors)} workers gave no sign of life for a minute")
+        return found
+
+    def _ready(self, numbers: Sequence[int]) -> None:
         """Wait for constructors: what fails here is our configuration, never a lost machine."""
+        asked = [self._actors[n].call.remote(self._epoch, "describe", ()) for n in numbers]
         try:
-            facts = ray.get([a.call.remote(self._epoch, "describe", ()) for a in actors], timeout=PLACE_SECONDS * 5)
+            facts = ray.get(asked, timeout=PLACE_SECONDS * 5)
         except RayTaskError as error:
             if isinstance(error.cause, SteadyframeError):
                 raise error.cause from None
             raise
         except (RayActorError, GetTimeoutError) as error:
             raise DeviceError(f"a worker could not start: {error}") from error
-        self._facts = facts[0]
+        self._facts |= dict(zip(numbers, facts, strict=True))
+        check_processors([known["processor"] for known in self._facts.values()], self._processor)
 
     def _one_store(self, store: Store) -> None:
         """Every worker must see what the driver writes: a folder of this machine is no store of a cluster."""
@@ -158,22 +175,41 @@ class RayEngine(Lockstep):
             )
 
     def heal(self) -> None:
-        """Replace actors that do not answer; those that do keep their loaded model."""
-        pings = [a.call.remote(self._epoch, "describe", ()) for a in self._actors]
-        dead = []
-        for n, ping in enumerate(pings):
-            try:
-                ray.get(ping, timeout=PLACE_SECONDS)
-            except (RayActorError, RayTaskError, GetTimeoutError) as error:
-                if isinstance(cause := getattr(error, "cause", None), LeaseLost):
-                    raise cause from None  # they are alive and another's
-                dead.append(n)
+        """Replace actors that are gone; the others keep their loaded model, also those that are busy."""
+        self._replace(self._lost(wait_for_busy=True))
+
+    def _lost(self, wait_for_busy: bool) -> list[int]:
+        """Actors that are dead or silent; those that only do not answer yet, unless `wait_for_busy`."""
+        asked = {actor.call.remote(self._epoch, "describe", ()): n for n, actor in enumerate(self._actors)}
+        pulses, began, dead = Pulses(), time.monotonic(), []
+        while asked:
+            silent = pulses.silent([_id(self._actors[n]) for n in asked.values()])
+            answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=LOOK_SECONDS)
+            for answer in answered:
+                n = asked.pop(answer)
+                try:
+                    self._facts[n] = ray.get(answer)
+                except (RayActorError, RayTaskError) as error:
+                    if isinstance(cause := getattr(error, "cause", None), LeaseLost):
+                        raise cause from None  # they are alive and another's
+                    dead.append(n)
+            impatient = not wait_for_busy and time.monotonic() - began > PLACE_SECONDS
+            for answer, n in list(asked.items()):
+                here = _id(self._actors[n])
+                if impatient or here in silent:
+                    dead.append(n)
+                    del asked[answer]
+                elif wait_for_busy and pulses.moving(here):
+                    del asked[answer]
+        return dead
+
+    def _replace(self, dead: Sequence[int]) -> None:
         for again in (True, True, False):
             for n in dead:
                 ray.kill(self._actors[n], no_restart=True)
                 self._actors[n] = self._spawn(n)
             try:
-                self._ready([self._actors[n] for n in dead] or self._actors)
+                self._ready(dead)
                 break
             except DeviceError as error:
                 # put on a machine that is gone and not yet known to be: by now its place has moved to another
@@ -183,7 +219,7 @@ class RayEngine(Lockstep):
 
     def describe(self) -> dict[str, Any]:
         """Facts of the loaded model that go into keys (see `Worker.describe`)."""
-        return self._facts
+        return self._facts[0]
 
     def close(self) -> None:
         """Release actors and their place; leased ones stay, warm, for the next until they are idle past their TTL."""
@@ -198,4 +234,9 @@ class RayEngine(Lockstep):
             return
         for actor in self._actors:
             ray.kill(actor, no_restart=True)
+        forget(map(_id, self._actors))
         remove_placement_group(self._group)
+
+
+def _id(actor: Any) -> str:
+    return str(actor._actor_id.hex())

@@ -19,6 +19,7 @@ from tasks.engine.protocol import Described
 from tasks.engine.records import LogLine, Records
 from tasks.engine.rehearsal import rehearse
 from tasks.engine.shard import Shard
+from tasks.numerics import processor_name
 from tasks.programs import ShotSpec, open_context, open_program, write_result
 from tasks.source_windows import SourceSpec, SourceWindows
 from tasks.store import Store
@@ -49,8 +50,9 @@ class Worker:
         self._rehearsed: set[str] = set()
 
     def describe(self) -> dict[str, Any]:
-        """Where the model lives; also how a lane is asked whether it is alive."""
-        return {"digest": self.backbone.digest, "device": str(self.backbone.device)}
+        """Which model lives where, and on which processor, of which the workers of an engine have one class."""
+        device = str(self.backbone.device)
+        return {"digest": self.backbone.digest, "device": device, "processor": processor_name(device)}
 
     def run(self, method: str, *args: Any) -> Any:
         """Call a method by name, as lanes do; a full device becomes our own error."""
@@ -94,7 +96,7 @@ class Worker:
         self._shards = {s: Shard(program, context, windows, mine) for s, mine in shards.items()}
         LOG.info("%s: %d windows in %d shards placed", spec.key.stage, sum(map(len, shards.values())), len(shards))
         phases = tuple(program.phases(step) for step in range(program.num_steps + 1))
-        return Described(program.num_steps, phases)
+        return Described(program.num_steps, phases, program.notes)
 
     def _rehearse(self, spec: ShotSpec, program: Program, context: Context, windows: Sequence[Window]) -> None:
         """On CUDA, try what a window takes before the first shot of a shape; main memory is no such hard limit."""
