@@ -26,7 +26,7 @@ from configs.job import AttentionConfig, RestyleJob
 from models.judge import JUDGE_VERSION
 from models.pocket.pictures import TRAIN_CLIPS
 from models.pocket.styles import STYLES
-from tasks import evaluate
+from tasks import condition, correspond, decode, denoise, encode, evaluate, invert
 from tasks.engine.pool import EnginePool
 from tasks.pipeline import arm_job, restyle_video
 from tasks.publish import write_whole
@@ -41,6 +41,8 @@ Rows = list[dict[str, dict[str, Any]]]  # per clip, by arm
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ablation.md"
 REAL_CLIPS, PROCEDURAL_CLIPS, FRAMES = 3, 10, 16
+
+STAGES = (decode, condition, invert, correspond, denoise, encode, evaluate)
 
 CONTROL = ("per-frame control", "every frame with noise of its own, attention to itself only, no deflicker")
 # What is added to the control, in order: what it is, and the same job without it.
@@ -112,13 +114,15 @@ class Kept:
 
 
 def fingerprint(job: RestyleJob, clip: Path, engines: EnginePool) -> str:
-    """Digest of job, source bytes, weights, numerics and of what measures; not of where things are put."""
+    """Digest of job, source bytes, weights, numerics and the versions of all stages; not of where things are put."""
     facts = engines.facts(job.model)
     decided = {
         "job": job.model_dump(mode="json", exclude={"out", "sources"}),
         "clip": hashlib.sha256(clip.read_bytes()).hexdigest(),
         "model": [facts.digest, facts.numerics],
-        "measures": [JUDGE_VERSION, evaluate.VERSION],
+        # The keys of a store hold these too, but figures outlive it: an ablation once kept those of an older search.
+        "stages": {stage.__name__: stage.VERSION for stage in STAGES},
+        "judge": JUDGE_VERSION,
     }
     return hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
 

@@ -1,17 +1,20 @@
 """Measure pocket against bars 1 to 4 and write `docs/pocket.md`: `python -m tests.benchmarks.pocket_quality`.
 
-Every finished piece is kept in the JSON file; after an interruption the same command with `--resume` goes on.
+Every finished piece is kept in the JSON file; after an interruption the same command with `--resume` goes on. With
+`--parts` only those are measured anew: the page keeps the others from the JSON file, if it is of the same weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from tests.benchmarks.pocket_quality import autoencoder, inversion, styles, text
+from tests.benchmarks.jobs import command_line
+from tests.benchmarks.pocket_quality import autoencoder, inversion, loading, styles, text
 from tests.benchmarks.pocket_quality.page import PARTS, bars_of, page
 from tests.benchmarks.pocket_quality.record import Record
 from tests.benchmarks.pocket_quality.subject import Subject
@@ -26,13 +29,13 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--out", type=Path, default=PAGE)
     parser.add_argument("--json", type=Path, default=Path("pocket-quality.json"), help="figures of finished pieces")
-    parser.add_argument("--resume", action="store_true", help="keep the figures that --json holds already")
+    parser.add_argument("--resume", action="store_true", help="keep what --json holds of these parts too")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1, help="per model call")
     parser.add_argument("--scratch", type=Path, default=None, help="where clips and stores of this run go")
     parser.add_argument("--procedural", type=int, default=20, help="styles: procedural clips")
     parser.add_argument("--real-frames", type=int, default=16, help="styles: frames of each real clip")
-    parser.add_argument("--scene-frames", type=int, default=6, help="styles: frames of each procedural clip")
+    parser.add_argument("--scene-frames", type=int, default=12, help="styles: of each scene, over a window border")
     parser.add_argument("--pictures", type=int, default=80, help="text: pictures; the control arms get half as many")
     parser.add_argument("--guidance", type=float, default=2.0, help="text: guidance scale")
     parser.add_argument("--steps", type=int, default=10, help="text: sampling steps")
@@ -41,9 +44,14 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     subject = Subject(args.weights, args.device, args.threads)
-    record = Record(args.json, subject.digest, args.resume)
+    command = command_line("tests.benchmarks.pocket_quality", sys.argv[1:])
+    record = Record(args.json, subject.digest, command, args.resume)
+    if not args.resume:
+        for name in args.parts:
+            record.forget(name)
     counts = (args.procedural, args.real_frames, args.scene_frames)
     measures = {
+        "loading": partial(loading.measure, subject, record),
         "autoencoder": partial(autoencoder.measure, subject, record),
         "styles": partial(styles.measure, subject, record, *counts, args.scratch),
         "text": partial(text.measure, subject, record, args.pictures, text.Sampling(args.steps, args.guidance)),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-
-from tests.benchmarks.pocket_quality import autoencoder, inversion, styles, text
+from tests.benchmarks.pocket_quality import autoencoder, inversion, loading, styles, text
 from tests.benchmarks.pocket_quality.bars import Bar, table
 
-COMMAND = "python -m tests.benchmarks.pocket_quality"
 PARTS = {
+    "loading": ("Size and loading", loading),
     "autoencoder": ("Round trip of the autoencoder", autoencoder),
     "styles": ("Styles", styles),
     "text": ("Words and colours", text),
@@ -26,13 +23,15 @@ def bars_of(parts: Mapping[str, Any]) -> list[Bar]:
 
 
 def page(parts: Mapping[str, Any], weights: str) -> str:
-    """The whole page."""
+    """The whole page; every part says with which command it was made."""
+    commands = sorted({part["command"] for part in parts.values()})
+    made = f"Made by `{commands[0]}`" if len(commands) == 1 else "Made part by part, by the command beside each,"
     missing = [name for name in PARTS if name not in parts]
     lines = [
         "# pocket: is it worth looking at?",
         "",
-        f"Made by `{COMMAND}` from weights `{weights[:12]}` (digest of the model's files), on",
-        f"{platform.machine()} with torch {torch.__version__}. None of the clips, frames and scenes was trained on.",
+        f"{made} from weights `{weights[:12]}` (digest of the model's files).",
+        "None of the clips, frames and scenes was trained on.",
         "",
         table(["bar", "wanted", "figure", ""], [bar.row() for bar in bars_of(parts)]),
         "",
@@ -41,6 +40,7 @@ def page(parts: Mapping[str, Any], weights: str) -> str:
         lines += [f"Not measured in this run: {', '.join(missing)}.", ""]
     for name, (title, part) in PARTS.items():
         if name in parts:
-            made = f"`{COMMAND} --parts {name}`, {parts[name]['seconds']} s"
-            lines += [f"## {title}", "", made, "", part.section(parts[name])]
+            found = parts[name]
+            made = f"`{found['command']}`, {found['seconds']} s for this part, on {found['machine']}"
+            lines += [f"## {title}", "", made, "", part.section(found)]
     return "\n".join(lines).rstrip() + "\n"

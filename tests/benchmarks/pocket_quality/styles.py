@@ -26,6 +26,7 @@ from tasks.rendered import rendered_frames
 from tasks.run import Run
 from tasks.store import Store
 from tasks.video.frames import FrameReader, working_size
+from tests.benchmarks.ablation import fingerprint
 from tests.benchmarks.clips import procedural_clip
 from tests.benchmarks.jobs import pocket_job
 from tests.benchmarks.pocket_quality.bars import Bar, mean, over_clips, shown, table
@@ -120,12 +121,13 @@ def measure(
         with EnginePool(store.url, 0, subject.device) as engines:
             for clip in clips_of(Path(scratch), procedural, real_frames, scene_frames):
                 for wanted in clip.wanted:
+                    job = job_of(subject, clip, wanted, Path(scratch) / "out")
 
-                    def make(clip: Clip = clip, wanted: str = wanted) -> dict[str, Any]:
-                        job = job_of(subject, clip, wanted, Path(scratch) / "out")
+                    def make(job: RestyleJob = job, clip: Clip = clip, wanted: str = wanted) -> dict[str, Any]:
                         return judged(Run(job, str(clip.path), store, engines), clip, wanted)
 
-                    piece = record.piece(f"styles/{clip.name}/{clip.frames}/{wanted}", make)
+                    name = f"styles/{clip.name}/{wanted}/{fingerprint(job, clip.path, engines)}"
+                    piece = record.piece(name, make)
                     rows.append({"clip": clip.name, "kind": clip.kind, "wanted": wanted, **piece})
     return summed(rows)
 
@@ -143,6 +145,7 @@ def summed(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         mine = [row for row in styled if row["kind"] == kind]
         by_kind[kind] = {
             "frames": sum(row["judged_frames"] for row in mine),
+            "clip_frames": sorted({row["judged_frames"] for row in mine}),
             "style_accuracy": clipwise(mine, "style_accuracy"),
             **{name: clipwise(mine, name) for name in FIGURES},
         }
@@ -181,7 +184,13 @@ def bars(found: Mapping[str, Any]) -> list[Bar]:
 def section(found: Mapping[str, Any]) -> str:
     """Overall, per style, and the confusion table."""
     kinds = [
-        [kind, row["frames"], row["style_accuracy"]["clips"], *(shown(row[k]) for k in ("style_accuracy", *FIGURES))]
+        [
+            kind,
+            row["style_accuracy"]["clips"],
+            " or ".join(map(str, row["clip_frames"])),
+            row["frames"],
+            *(shown(row[k]) for k in ("style_accuracy", *FIGURES)),
+        ]
         for kind, row in found["by_kind"].items()
     ]
     figures = ["style accuracy", "structure", "over filter's own", "fidelity dB", "colour error", "sharpness"]
@@ -193,7 +202,7 @@ def section(found: Mapping[str, Any]) -> str:
         for miss in found["misses"][:12]
     ]
     missed = table(["clip", "wanted", "accuracy", "judged, frames"], worst) if worst else "Every clip came out right."
-    return f"""{table(["clips", "frames", "n", *figures], kinds)}
+    return f"""{table(["clips", "n", "frames of each", "frames judged", *figures], kinds)}
 
 {table(["style", *figures], styles)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,12 @@ from tests.benchmarks.ablation_page import ClipRow, page
 from tests.benchmarks.jobs import pocket_job
 
 STEADY = {"source": {"pixel_mse": 10.0, "sharpness": 5.0}, "filter": {"pixel_mse": 4.0, "sharpness": 8.0}}
+
+
+@pytest.fixture
+def dry_engines() -> SimpleNamespace:
+    """What a fingerprint asks of engines: facts of a model."""
+    return SimpleNamespace(facts=lambda model: SimpleNamespace(digest="d", numerics="n"))
 
 
 def measured(flicker: float, sharp: float = 2.0, **figures: float | None) -> dict[str, dict[str, float | None]]:
@@ -171,3 +178,16 @@ def test_an_interrupted_run_resumes_with_what_is_kept(tmp_path: Path, monkeypatc
     assert {name: second[name] for name in first} == first
     assert [row["arm"] for row in second.values()] == list(ablation.ARMS)
     assert "procedural-70000.mkv" in out.read_text()
+
+
+@pytest.mark.parametrize("stage", ["correspond", "denoise", "condition", "evaluate"])
+def test_figures_of_an_older_stage_are_not_kept(
+    stage: str, dry_engines: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = tmp_path / "clip.mkv"
+    clip.write_bytes(b"frames")
+    job = pocket_job("dry")
+    name = ablation.fingerprint(job, clip, dry_engines)
+    assert ablation.fingerprint(job, clip, dry_engines) == name
+    monkeypatch.setattr(f"tasks.{stage}.VERSION", 999)
+    assert ablation.fingerprint(job, clip, dry_engines) != name

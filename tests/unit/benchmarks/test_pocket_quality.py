@@ -96,15 +96,48 @@ def test_a_record_keeps_finished_pieces_of_the_same_weights_only(tmp_path: Path)
         made.append(1)
         return {"psnr": 30.0, "ratio": math.nan}
 
-    first = Record(path, "a" * 64).piece("part/one", make)
+    first = Record(path, "a" * 64, "cook").piece("part/one", make)
     assert first == {"psnr": 30.0, "ratio": None}
-    again = Record(path, "a" * 64, resume=True)
+    again = Record(path, "a" * 64, "cook", resume=True)
     assert again.piece("part/one", make) == first
     assert len(made) == 1
     with pytest.raises(ConfigError, match="not of these"):
-        Record(path, "b" * 64, resume=True)
-    Record(path, "a" * 64).piece("part/one", make)
-    assert len(made) == 2, "without resume nothing is believed"
+        Record(path, "b" * 64, "cook", resume=True)
+    Record(path, "b" * 64, "cook").piece("part/one", make)
+    assert len(made) == 2, "figures of other weights are left behind"
+
+
+def test_one_part_measured_anew_leaves_the_others_with_the_commands_they_were_made_by(tmp_path: Path) -> None:
+    path, made = tmp_path / "figures.json", []
+
+    def make() -> dict[str, float]:
+        made.append(1)
+        return {"x": 1.0}
+
+    first = Record(path, "a" * 64, "cook all")
+    for part in ("one", "two"):
+        first.summarise(part, first.piece(f"{part}/x", make))
+    again = Record(path, "a" * 64, "cook one --frames 3")
+    again.forget("one")
+    assert list(again.parts) == ["two"]
+    again.summarise("one", again.piece("one/x", make))
+    assert len(made) == 3, "of a forgotten part nothing is believed"
+    assert {name: part["command"] for name, part in again.parts.items()} == {
+        "one": "cook one --frames 3",
+        "two": "cook all",
+    }
+    assert Record(path, "a" * 64, "").parts == again.parts
+
+
+def test_the_page_names_the_command_of_every_part(tmp_path: Path) -> None:
+    loads = {"megabytes": 28.5, "first": 0.3, "median": 0.2, "seconds": 1, "machine": "a cupboard"}
+    rows = {"steps": 50, "rows": [], "seconds": 2, "machine": "a shelf"}
+    parts = {"loading": {**loads, "command": "cook"}, "inversion": {**rows, "command": "cook --slowly"}}
+    both = page(parts, "0" * 64)
+    assert "Made part by part" in both
+    assert "`cook`, 1 s for this part, on a cupboard" in both
+    assert "`cook --slowly`, 2 s for this part, on a shelf" in both
+    assert page({"loading": parts["loading"]}, "0" * 64).splitlines()[2].startswith("Made by `cook` from")
 
 
 def test_bars_are_computed_both_ways_and_nothing_measured_fails() -> None:
@@ -130,11 +163,13 @@ def test_the_page_says_fail_where_figures_fail_and_names_what_was_not_measured()
         {"arm": arm, "things": 1, "kind": "car", "colour": "red", "other": "blue", "original": "pink", "judged": judged}
         for arm, judged in (("named", "red"), ("removed", "pink"), ("other", "blue"))
     ]
-    words = {**text_summed(answers), "guidance": 2.0, "steps": 10, "seconds": 1}
+    words = {**text_summed(answers), "guidance": 2.0, "steps": 10}
     assert words["named"]["mean"] == words["other"]["other"]["mean"] == words["removed"]["original"]["mean"] == 1.0
     assert words["other"]["named"]["mean"] == words["removed"]["named"]["mean"] == 0.0
-    written = page({"styles": {**found, "seconds": 1}, "text": words}, "0" * 64)
+    made = {"seconds": 1, "command": "cook", "machine": "a cupboard"}
+    written = page({"styles": {**found, **made}, "text": {**words, **made}}, "0" * 64)
     lines = written.splitlines()
     assert any("style accuracy, real" in line and "FAIL" in line for line in lines)
     assert any("caption's colour" in line and "pass" in line for line in lines)
-    assert "Not measured in this run: autoencoder, inversion." in written
+    assert "| real | 1 | 4 | 32 |" in written, "how long its clips were"
+    assert "Not measured in this run: loading, autoencoder, inversion." in written

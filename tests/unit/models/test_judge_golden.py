@@ -1,8 +1,8 @@
 """The judge is frozen by its figures, not by its source: they also come from metrics, soft edges and filters.
 
-`judge_golden.json` holds what version 1 says of two procedural frames, each filter's output whole, damaged and mirrored. Where
-this fails, a figure of the judge has changed: undo that, or raise JUDGE_VERSION, write the table anew and measure again
-whatever was published. `python tests/unit/models/test_judge_golden.py` writes it.
+`judge_golden.json` holds what version 1 says of two procedural frames, each filter's output whole, damaged and
+mirrored. Where this fails, a figure of the judge has changed: undo that, or raise JUDGE_VERSION, write the table anew
+and measure again whatever was published. `PYTHONPATH=. python tests/unit/models/test_judge_golden.py` writes it.
 """
 
 from __future__ import annotations
