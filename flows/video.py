@@ -6,7 +6,6 @@ to try a stage again after a passing fault of the storage. What resumes is the s
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from configs.deflicker_job import DeflickerJob
 from configs.errors import BudgetReached, Interrupted, SteadyframeError
 from configs.redact import clean, redact
 from flows import artifacts
+from flows.away import Kept, begun, finished_anyway
 from flows.logs import redact_logs
 from flows.progress import Watch, short_name
 from flows.telemetry import telemetry
@@ -38,16 +38,7 @@ from tasks.store.blobs import TornArtifact
 
 # of every flow: results are the store's business, parameters are checked already, printing is ours
 _PLAIN: dict[str, Any] = {"persist_result": False, "validate_parameters": False, "log_prints": False}
-log = logging.getLogger("steadyframe")
 RETRY_DELAYS = [1.0, 5.0, 15.0]
-
-
-@dataclass
-class _Kept:
-    """What a flow or task run leaves for its caller beside its state: Prefect would copy or persist it."""
-
-    value: Any = None
-    error: BaseException | None = None
 
 
 @dataclass(frozen=True)
@@ -71,11 +62,12 @@ def restyle_one(run: Run, stoppable: bool = False, belongs: Belongs | None = Non
     """Restyle the video of `run` in a flow run of its own and return what the pipeline returned.
 
     Raises what the pipeline raised (`SteadyframeError`, `Interrupted`, or a fault of ours), after the flow
-    run shows it. `stoppable`: Ctrl-C or SIGTERM end the flow run as Cancelled and raise `Interrupted`;
+    run shows it. A server that does not answer for minutes costs the video its flow run and nothing else.
+    `stoppable`: Ctrl-C or SIGTERM end the flow run as Cancelled and raise `Interrupted`;
     otherwise (under a Prefect worker, which has its own protocol for that) they pass through. With `belongs` it may be
     called from several threads at once, each in a copy of the context of the library's own flow run.
     """
-    kept = _Kept()
+    kept = Kept()
 
     @flow(name="restyle-video", flow_run_name=title(run), **_PLAIN)
     def restyle_video(source: str, style: str | None, prompt: str | None, steps: int, seed: int) -> State[Any]:
@@ -90,12 +82,17 @@ def restyle_one(run: Run, stoppable: bool = False, belongs: Belongs | None = Non
         "steps": job.num_inference_steps,
         "seed": job.seed,
     }
-    with finished_anyway(run, kept):
+
+    def shown() -> None:
         if belongs is None:
             restyle_video(**given, return_state=True)
-        else:
-            with own_client():
-                run_flow_sync(restyle_video, create_run(restyle_video, given, belongs), given, return_type="state")
+            return
+        with own_client():
+            run_flow_sync(restyle_video, create_run(restyle_video, given, belongs), given, return_type="state")
+
+    with finished_anyway(run, kept):
+        if not begun(shown, run, kept):
+            return telemetry().measured(again_if_removed(pipeline.restyle_video))(run)
     return _outcome(run, kept)
 
 
@@ -140,7 +137,7 @@ def deflicker_one(job: DeflickerJob, run: Run, stoppable: bool = False) -> Video
     """Steady or fill in the video of `job` in a flow run of its own; raises and stops as `restyle_one` does."""
     from tasks import filter_pipeline
 
-    kept = _Kept()
+    kept = Kept()
 
     @flow(name="deflicker-video", flow_run_name=title(run), **_PLAIN)
     def deflicker_video(source: str, guide: str, keyframes: int, window: int) -> State[Any]:
@@ -166,20 +163,7 @@ def again_if_removed(whole: Callable[..., VideoResult]) -> Callable[..., VideoRe
     return twice
 
 
-@contextmanager
-def finished_anyway(run: Run, kept: _Kept) -> Iterator[None]:
-    """A server that went away while the end of a run was reported to it takes nothing from a video that has ended."""
-    try:
-        yield
-    except Exception as lost:
-        if kept.value is None and kept.error is None:
-            raise
-        log.warning(
-            "%s: its end could not be shown by the Prefect server (%s)", redact(run.source), type(lost).__name__
-        )
-
-
-def _outcome(run: Run, kept: _Kept) -> VideoResult:
+def _outcome(run: Run, kept: Kept) -> VideoResult:
     """What the body of a flow left, or the error it left."""
     if kept.error is not None:
         raise kept.error
@@ -195,7 +179,7 @@ def title(run: Run) -> str:
     )
 
 
-def _watched(run: Run, kept: _Kept, stoppable: bool, whole: Callable[..., VideoResult]) -> State[Any]:
+def _watched(run: Run, kept: Kept, stoppable: bool, whole: Callable[..., VideoResult]) -> State[Any]:
     """Body of the flow: the pipeline with progress, and every end as a state with our own message."""
     logger = get_run_logger()
     redact_logs()
@@ -243,7 +227,7 @@ def in_task(stage: str, part: str, work: Callable[[], Ref]) -> Ref:
 
     The work is a closure, not a parameter: Prefect walks through parameters and would try to copy them.
     """
-    kept = _Kept()
+    kept = Kept()
     name = f"{stage} ({part})" if part else stage
 
     def passing(failed_task: Any, task_run: TaskRun, state: State[Any]) -> bool:

@@ -6,6 +6,7 @@ The flow run is made only when a video must run. Its state says how the library 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -33,6 +34,8 @@ from tasks.run import Progress, silent
 if TYPE_CHECKING:
     from tasks.engine.pool import EnginePool
     from tasks.store import Store
+
+log = logging.getLogger("steadyframe")
 
 
 def library(
@@ -105,7 +108,12 @@ def as_flow_run(job: LibraryJob, body: Callable[[Watch], LibraryResult]) -> Libr
             kept.append(body(watch))
         return state_of(kept[0])
 
-    whole([redact(text) for text in job.sources], redact(job.out), job.preset, job.max_in_flight, return_state=True)
+    try:
+        whole([redact(text) for text in job.sources], redact(job.out), job.preset, job.max_in_flight, return_state=True)
+    except Exception as lost:
+        if not kept:
+            raise
+        log.warning("the end of the library could not be shown by the Prefect server (%s)", type(lost).__name__)
     if not kept:
         raise Interrupted("the library's flow run was stopped by the Prefect server before it began")
     return kept[0]
