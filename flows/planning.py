@@ -71,6 +71,7 @@ def plan_video(job: RestyleJob, uri: str, store: Store, engines: EnginePool, his
     from models.methods.restyle import deflicker_steps, run_length
     from tasks.correspond_forecast import forecast as forecast_pairs
     from tasks.forecast import forecast_video
+    from tasks.matcher import device_of
     from tasks.video.frames import working_size
     from tasks.video.source import probe
 
@@ -104,7 +105,14 @@ def plan_video(job: RestyleJob, uri: str, store: Store, engines: EnginePool, his
         seconds=sum(stage.seconds for stage in denoising),
         basis=denoising[0].basis,
         correspondence=forecast_pairs(
-            store, job.deflicker, matched, (height, width), job.window.size, digests, history.matched(store)
+            store,
+            job.deflicker,
+            matched,
+            (height, width),
+            job.window.size,
+            digests,
+            history.matched(store),
+            device_of(engines),
         ),
         forecast=foreseen,
     )

@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import ConfigError
 from models.blend_operators import TAU
+from models.patchmatch import Field
 from models.remap import vote
 from models.sampling import Correspond
+from models.style_match import grown
 
 Image = NDArray[np.float32]
 Operator = Literal["mean", "confidence"]
@@ -78,6 +81,56 @@ def pairs_for_keys(shot_frames: int, keys: Iterable[int]) -> tuple[tuple[int, in
     return tuple((m, key) for s in segments(shot_frames, keys) for m in s.frames for key in s.keys)
 
 
+@dataclass(frozen=True, eq=False)
+class Mix:
+    """What a frame is made of: for each of the one or two keys its field int16 [h,w,2], and the last one's share.
+
+    `missed` is how badly the better key matches there: the mean over pixels of the smaller of the two match errors
+    (mean squared difference of a value, 0-255 scale).
+    """
+
+    fields: Mapping[int, Field]
+    share: NDArray[np.float32] | None
+    missed: float
+
+    def of(self, pictures: Mapping[int, Image], patch: int = 5) -> Image:
+        """The same mix of any pictures [H,W,C] of the keys, also larger ones than were matched: fields are enlarged."""
+        moved = []
+        for key, offsets in self.fields.items():
+            height, width = pictures[key].shape[:2]
+            field = offsets if offsets.shape[:2] == (height, width) else grown(offsets, height, width)
+            moved.append(vote(pictures[key], field, patch))
+        if self.share is None:
+            return moved[0]
+        share = self.share
+        if share.shape != moved[0].shape[:2]:
+            share = cv2.resize(share, moved[0].shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        # one product and not two, so that equal pictures stay as they are to the last bit
+        mixed: Image = moved[0] + share[..., None] * (moved[1] - moved[0])
+        return mixed
+
+
+def mix_of(
+    frame: int,
+    keys: Iterable[int],
+    correspond: Correspond,
+    operator: Operator = "mean",
+    patch: int = 5,
+    tau: float = TAU,
+) -> Mix:
+    """What frame `frame` of the shot, which is none of `keys`, is made of; arguments as of `interpolate`."""
+    check(operator, tau)
+    shares = weights(frame, tuple(keys))
+    found = {key: correspond(frame, key) for key, _ in shares}
+    errors = [error.astype(np.float32) / np.float32(3 * patch**2) for _, error in found.values()]
+    missed = float(np.minimum.reduce(errors).mean(dtype=np.float64))
+    share = None
+    if len(shares) > 1:
+        trust = tau if operator == "confidence" else None
+        share = share_of_right(shares[0][1], shares[1][1], errors[0], errors[1], trust)
+    return Mix({key: offsets for key, (offsets, _) in found.items()}, share, missed)
+
+
 def interpolate(
     frame: int,
     keys: Mapping[int, Image],
@@ -86,32 +139,20 @@ def interpolate(
     patch: int = 5,
     tau: float = TAU,
 ) -> tuple[Image, float]:
-    """Frame `frame` made of the keys of its shot, and how badly the better key matches there.
+    """Frame `frame` made of the keys of its shot, and how badly the better key matches there (see `Mix`).
 
     `keys`: float32 [H,W,C] by shot-relative frame, any range; only the one or two around `frame` are read.
     `correspond(target, source)`: fields at [H,W]. `operator`: "mean" mixes with `weights`; "confidence" multiplies
     them per pixel by exp(-error / tau) and divides by their sum.
 
-    Returns float32 [H,W,C] within the bounds of the keys, and the mean over pixels of the smaller of the two match
-    errors (mean squared difference, 0-255 scale). A key is returned as given, with error 0; equal keys on a steady
-    guide give the same bits in every frame. Raises ConfigError for bad arguments.
+    Returns float32 [H,W,C] within the bounds of the keys. A key is returned as given, with error 0; equal keys on a
+    steady guide give the same bits in every frame. Raises ConfigError for bad arguments.
     """
     check(operator, tau)
     if frame in keys:
         return keys[frame], 0.0
-    shares = weights(frame, tuple(keys))
-    moved, errors = [], []
-    for key, _ in shares:
-        offsets, error = correspond(frame, key)
-        moved.append(vote(keys[key], offsets, patch))
-        errors.append(error.astype(np.float32) / np.float32(3 * patch**2))
-    missed = float(np.minimum.reduce(errors).mean(dtype=np.float64))
-    if len(moved) == 1:
-        return moved[0], missed
-    share = share_of_right(shares[0][1], shares[1][1], errors[0], errors[1], tau if operator == "confidence" else None)
-    # one product and not two, so that equal pictures stay as they are to the last bit
-    mixed: Image = moved[0] + share[..., None] * (moved[1] - moved[0])
-    return mixed, missed
+    mix = mix_of(frame, keys, correspond, operator, patch, tau)
+    return mix.of(keys, patch), mix.missed
 
 
 def share_of_right(

@@ -124,7 +124,7 @@ def fastblend(
         size = height // 2**q, width // 2**q
         small = (_resized(target, *size), _resized(source, *size), _resized(style, *size))
         search = _Search(small[0], small[1], small[2], alpha, largest // 2, "constant")
-        offsets = _grown(offsets, *size)
+        offsets = grown(offsets, *size)
         for turn in range(rounds):
             side = largest - 2 * turn
             voted = search.target(offsets, side)
@@ -195,8 +195,8 @@ def _inside(offsets: NDArray[np.generic], height: int, width: int) -> Field:
     return np.stack([at[0] - y, at[1] - x], -1).astype(np.int16)
 
 
-def _grown(offsets: Field, height: int, width: int) -> Field:
-    """A coarser level's field at this size: nearest offset, times the ratio of sizes."""
+def grown(offsets: Field, height: int, width: int) -> Field:
+    """A coarser field int16 [h,w,2] at this size: nearest offset, times the ratio of sizes, inside the picture."""
     rows, columns = offsets.shape[:2]
     near = offsets[np.arange(height)[:, None] * rows // height, np.arange(width) * columns // width]
     return _inside(np.rint(near * np.array([height / rows, width / columns])), height, width)

@@ -13,8 +13,10 @@ from types import MappingProxyType
 
 from configs.job import DeflickerConfig
 from models.sampling import windows_of
-from tasks.correspond import Pair, listed_pairs, packs_name, packs_stand, pairs_asked
+from tasks.correspond import listed_pairs, packs_name, packs_stand, pairs_asked
+from tasks.matches import folders
 from tasks.store import Manifest, StageKey, Store
+from tasks.store.pairs import Pair
 
 # video.md 3.3 and 4, one thread at 512x512: 70 ms a pair; 76 ms of flow, both ways
 _SECONDS_PER_PIXEL: Mapping[str, float] = MappingProxyType({"patchmatch": 70e-3 / 512**2, "flow": 2 * 76e-3 / 512**2})
@@ -47,19 +49,20 @@ def forecast(
     window_size: int,
     digests: Sequence[str] | None,
     found: Sequence[Manifest] | None = None,
+    device: str = "cpu",
 ) -> PairForecast:
     """Forecast for shots [first, stop) at working size (height, width); `digests`: of all frames, None if unknown.
 
-    `found` are manifests of earlier shots to learn from (default: `matched` of the store).
+    `found` are manifests of earlier shots to learn from (default: `matched` of the store); `device` matches.
     """
     found = matched(store) if found is None else found
     pairs = cached = 0
     for first, stop in shots:
-        asked = pairs_asked(windows_of(stop - first, window_size), config)
-        wanted = {pair for some in asked.values() for pair in some}
+        wanted = pairs_asked(windows_of(stop - first, window_size), config)
         pairs += len(wanted)
         if digests is not None and wanted:
-            cached += len(wanted & _held(store, found, packs_name(config, digests[first:stop], size, window_size)))
+            there = _held(store, found, packs_name(config, size, device), digests[first:stop])
+            cached += sum((digests[first + t], digests[first + s]) in there for t, s in wanted)
     rates = list(_rates(found, config))[-_ENOUGH:]
     seconds = statistics.median(r[0] for r in rates) if rates else _SECONDS_PER_PIXEL[config.correspondence]
     held = statistics.median(r[1] for r in rates) if rates else _BYTES_PER_PIXEL
@@ -73,10 +76,11 @@ def matched(store: Store) -> list[Manifest]:
     return list(islice(store.manifests("correspond"), MOST))
 
 
-def _held(store: Store, found: Sequence[Manifest], base: str) -> set[Pair]:
-    """The pairs under `base` that finished jobs list and whose packs still stand."""
-    mine = [m for m in found if m.preimage["params"].get("pairs") == base]
-    whole = [m for m in mine if store.lookup(StageKey(m.stage, m.key, {})) and packs_stand(store, m)]
+def _held(store: Store, found: Sequence[Manifest], base: str, digests: Sequence[str]) -> set[Pair]:
+    """The pairs that finished jobs list and whose packs still stand, of lists that lean on packs of these frames."""
+    mine = {f"pairs/{folder}" for folder in folders(base, digests)}
+    near = [m for m in found if not mine.isdisjoint(path.rsplit("/", 1)[0] for path in m.meta.get("packs", ()))]
+    whole = [m for m in near if store.lookup(StageKey(m.stage, m.key, {})) and packs_stand(store, m)]
     return {pair for m in whole for pair in listed_pairs(store, m)}
 
 

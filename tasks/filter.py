@@ -84,10 +84,9 @@ class _Filter:
         shot, clip = self.shot, self.clip
         self._video = FrameReader(clip.path, clip.facts, clip.index)
         self._guide = FrameReader(shot.path, shot.facts, shot.index, shot.size)
-        # targets lie within w of the newest frame and queries look back by w more
-        most = 2 * (2 * self.job.deflicker.window // shot.window_size + 2)
+        most = 2 * (2 * self.job.deflicker.window // 8 + 2)  # targets lie within w of the frame that is blended
         base = pairs_base(self.run, shot)
-        self._matches = StoredMatches(self.run.store, base, shot.digests, shot.window_size, most)
+        self._matches = StoredMatches(self.run.store, base, shot.digests, most)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -28,6 +28,7 @@ from tasks.engine.pool import EnginePool
 from tasks.evaluate import evaluate_key, judged_style
 from tasks.history import History
 from tasks.invert import invert_key
+from tasks.matcher import device_of
 from tasks.probe import probe_key
 from tasks.purse import DEVICE_STAGES, Cost
 from tasks.ref import Ref
@@ -245,7 +246,8 @@ def _pairs(seen: _Foreseen, job: RestyleJob, shot: Shot, part: str, decoded: boo
     digests = shot.index.digests if decoded else None
     spans = [(shot.first, shot.stop)]
     found = seen.history.matched(seen.run.store)
-    pairs = forecast_pairs(seen.run.store, job.deflicker, spans, shot.size, job.window.size, digests, found)
+    device = device_of(seen.run.engines)
+    pairs = forecast_pairs(seen.run.store, job.deflicker, spans, shot.size, job.window.size, digests, found, device)
     spread = (0.8, 1.25) if pairs.basis.startswith("measured") else (1 / 3, 3.0)
     low, high = (pairs.seconds * by for by in spread)
     basis = pairs.basis if pairs.basis.startswith("measured") else "a rule of thumb"

@@ -8,11 +8,8 @@ strips with the match errors of their frames: the next one makes the others.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from typing import Literal, cast
 
 import numpy as np
@@ -21,9 +18,10 @@ import numpy.typing as npt
 from configs.deflicker_job import DeflickerJob
 from configs.errors import Interrupted
 from models.blend_operators import TAU
-from models.keyframes import interpolate, pairs_for_keys, segments
-from tasks.correspond import matcher, packs_stand, pairs_base
+from models.keyframes import Image, mix_of, pairs_for_keys, segments
+from tasks.correspond import list_of_pairs, pairs_base
 from tasks.key_images import KeyImage
+from tasks.matcher import Added, Pair, add_missing
 from tasks.matches import StoredMatches
 from tasks.ref import Ref
 from tasks.run import Progress, Run
@@ -31,13 +29,11 @@ from tasks.shot import Shot
 from tasks.stage import Computed, Writing, run_stage
 from tasks.store.keys import stage_key
 from tasks.store.manifest import Part
-from tasks.store.pairs import Pair as PackPair
-from tasks.store.pairs import PairPacks
 from tasks.strips import strip_length, strip_name, strips_left, write_strip
 from tasks.video.frames import FrameReader, upscale
 from tasks.video.scaling import resize
 
-VERSION = 1
+VERSION = 2
 
 Picture = npt.NDArray[np.uint8]
 
@@ -46,8 +42,9 @@ Picture = npt.NDArray[np.uint8]
 class SegmentReport:
     """How well the frames [first, stop) of the clip are matched by their keys: where a key is missing.
 
-    `match_error` is the root of the mean squared colour difference (0-255 scale) to the better key, over all pixels
-    and frames; `worst_frame` the one it is largest for, which is where another key helps most.
+    `match_error` is the root of the mean squared difference of matched patches, in levels of 255, to the better key,
+    over all pixels and frames (by flow a pixel without counterpart counts as 255); `worst_frame` the one it is largest
+    for, which is where another key helps most.
     """
 
     first: int
@@ -60,32 +57,15 @@ class SegmentReport:
 
 def match_keys(run: Run, shot: Shot, keys: Mapping[int, KeyImage]) -> Ref:
     """Match every frame of the shot with the one or two keys around it; packs are shared with all jobs on the guide."""
-    base = pairs_base(run, shot)
-    packs = PairPacks(run.store, base)
-    pairs = pairs_for_keys(shot.frames, keys)
-    windows = sorted({target // shot.window_size for target, _ in pairs})
+    base, pairs = pairs_base(run, shot), pairs_for_keys(shot.frames, keys)
     params = {**shot.as_params(), "keys": sorted(keys), "pairs": base}
     key = stage_key("correspond", VERSION, params, {}, [shot.decoded.as_input()], None)
 
-    def compute(writing: Writing) -> Computed:
-        digests, done, computed = shot.digests, 0, 0
-        match, threads = matcher(run), max(1, run.engines.workers or os.cpu_count() or 1)
-        with _GuideFrames(shot) as guide, ThreadPoolExecutor(threads) as pool:
-            for window, here in groupby(pairs, lambda pair: pair[0] // shot.window_size):
-                named: dict[PackPair, tuple[int, int]] = {(digests[t], digests[s]): (t, s) for t, s in here}
-                left = packs.missing(window, list(named))
-                frames = [(guide.target(named[names][0]), guide.key(named[names][1])) for names in left]
-                jobs = [pool.submit(match, *pair) for pair in frames]
-                packs.write(window, {names: job.result() for names, job in zip(left, jobs, strict=True)})
-                done, computed = done + len(named), computed + len(left)
-                run.observe(Progress(run.source, "correspond", done, len(pairs)))
-                if run.should_stop():
-                    raise Interrupted("stopped in correspond; finished matches are kept, run it again to go on")
-        listing = "\n".join(f"{t} {s}" for t, s in pairs)
-        summary = {"pairs": len(pairs), "computed": computed, "packs": packs.sizes(windows)}
-        return [writing.part("pairs.txt", listing.encode())], summary
+    def add() -> tuple[Sequence[Pair], Added]:
+        with _GuideFrames(shot) as guide:
+            return pairs, add_missing(run, shot, base, pairs, guide.target, guide.key)
 
-    return run_stage(run, key, compute, lambda found: packs_stand(run.store, found))
+    return list_of_pairs(run, shot, key, add)
 
 
 def fill_shot(run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyImage], matched: Ref) -> Ref:
@@ -101,7 +81,7 @@ def fill_shot(run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyIma
 
     def compute(writing: Writing) -> Computed:
         length, missed = strip_length(*size), dict[int, float]()
-        left = strips_left(run.store, key)
+        left, filling = strips_left(run.store, key), _Filling(run, job, shot, keys)
         parts: list[Part] = []
         resumed = 0
         for number, first in enumerate(range(0, shot.frames, length)):
@@ -111,7 +91,7 @@ def fill_shot(run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyIma
             if kept is not None and isinstance(told, list) and len(told) == len(numbers):
                 errors, resumed = told, resumed + 1
             else:
-                filled = list(_filled(run, job, shot, keys, numbers))
+                filled = [filling.frame(frame) for frame in numbers]
                 errors = [error for _, error in filled]
                 run.store.write_record(note, errors)  # first: a strip without its errors would have to be made again
                 kept = write_strip(run.store, key, number, [frame for frame, _ in filled])
@@ -129,26 +109,49 @@ def fill_shot(run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyIma
     return ref
 
 
-def _filled(
-    run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyImage], numbers: range
-) -> Iterator[tuple[Picture, float]]:
-    """Frames `numbers` of the shot in order, each with its match error; a key has none."""
-    size = (shot.facts.height, shot.facts.width)
-    matches = StoredMatches(run.store, pairs_base(run, shot), shot.digests, shot.window_size, 4)
-    operator = cast(Literal["mean", "confidence"], job.deflicker.operator)
-    held: dict[int, npt.NDArray[np.float32]] = {}
-    around = {m: segment.keys for segment in segments(shot.frames, keys) for m in segment.frames}
-    for frame in numbers:
-        if frame in keys:
-            yield keys[frame].read(*size), 0.0
-            continue
-        for number in [n for n in held if n not in around[frame]]:
-            del held[number]
-        for number in around[frame]:
-            if number not in held:
-                held[number] = resize(keys[number].read(*size), *shot.size).astype(np.float32)
-        image, error = interpolate(frame, held, matches, operator, job.deflicker.patch, TAU)
-        yield upscale(np.clip(np.rint(image), 0, 255).astype(np.uint8), *size), error
+class _Filling:
+    """The frames of a shot in about their order; the one or two keys around the last one are held.
+
+    Below the guide's own size a key loses detail. What it lost is carried along the same field, enlarged, and added,
+    or every key would be a flash of sharpness among soft frames.
+    """
+
+    def __init__(self, run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyImage]) -> None:
+        self._shot, self._keys, self._chosen = shot, keys, job.deflicker
+        self._size = (shot.facts.height, shot.facts.width)
+        self._matches = StoredMatches(run.store, pairs_base(run, shot), shot.digests, 4)
+        self._around = {m: segment.keys for segment in segments(shot.frames, keys) for m in segment.frames}
+        self._small: dict[int, Image] = {}
+        self._lost: dict[int, Image] = {}
+
+    def frame(self, frame: int) -> tuple[Picture, float]:
+        """Frame `frame` uint8 [H,W,3] with its match error; a key is as it was painted, and has none."""
+        if frame in self._keys:
+            return self._keys[frame].read(*self._size), 0.0
+        self._hold(self._around[frame])
+        operator = cast(Literal["mean", "confidence"], self._chosen.operator)
+        mix = mix_of(frame, self._around[frame], self._matches, operator, self._chosen.patch, TAU)
+        picture = upscale(_whole(mix.of(self._small, self._chosen.patch)), *self._size)
+        if self._lost:
+            picture = _whole(picture + mix.of(self._lost, self._chosen.patch))
+        return picture, mix.missed
+
+    def _hold(self, around: tuple[int, ...]) -> None:
+        for number in self._small.keys() - set(around):
+            del self._small[number]
+            self._lost.pop(number, None)
+        for number in around:
+            if number not in self._small:
+                painted = self._keys[number].read(*self._size)
+                small = resize(painted, *self._shot.size)
+                self._small[number] = small.astype(np.float32)
+                if small is not painted:
+                    self._lost[number] = np.subtract(painted, upscale(small, *self._size), dtype=np.float32)
+
+
+def _whole(image: Image) -> Picture:
+    picture: Picture = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return picture
 
 
 def _reports(shot: Shot, keys: Mapping[int, KeyImage], missed: Mapping[int, float]) -> Iterator[SegmentReport]:

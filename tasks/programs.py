@@ -102,8 +102,7 @@ def open_context(
 ) -> Context:
     """Conditions and correspondence of the shot, read from the store window by window as they are asked for."""
     condition = _StoredConditions(spec, windows, backbone, store, copies)
-    size = windows[0].stop - windows[0].start
-    correspond = StoredMatches(store, spec.pairs, spec.frame_digests, size, HELD_PACKS)
+    correspond = StoredMatches(store, spec.pairs, spec.frame_digests, HELD_PACKS)
     return Context(condition.__call__, correspond)
 
 

@@ -21,7 +21,7 @@ Layout below the root:
 
     stages/<stage>/<k2>/<key>/part-<digest>-<name>, manifest.json
     steps/<key>/<step>/<digest>.parquet, steps/<key>/commit-<step>-<epoch>.json
-    pairs/<base key>/<window>/<digest>.parquet
+    pairs/<key of some frames>/<digest>.parquet, <digest>.names
     leases/<key>/<epoch>.json
     jobs/, dead/        records of the flows (`Store.write_record`)
 """

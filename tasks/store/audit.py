@@ -16,6 +16,7 @@ from configs.errors import SteadyframeError
 from tasks.store.blobs import TornArtifact, digest
 from tasks.store.in_use import store_time
 from tasks.store.keys import StageKey
+from tasks.store.pairs import NAMES
 from tasks.store.removal import alone
 from tasks.store.store import Store
 from tasks.store.survey import Artifact, Objects, Survey, Unfinished, commits, survey
@@ -129,8 +130,9 @@ def _checks(store: Store, found: Survey, which: Which, now: float, result: Audit
         if which.takes("correspond", base, packs.newest, now):
             result.bytes += packs.bytes
             for path in packs.stats:
-                result.packs += 1
-                yield _Bound(_pack, store, base, path)
+                if not path.endswith(NAMES):  # what lies beside a pack is a hint, and may be anything
+                    result.packs += 1
+                    yield _Bound(_pack, store, base, path)
 
 
 class _Bound:

@@ -301,7 +301,7 @@ def test_verify_finds_every_kind_of_damage_and_repair_ends_it(restyle: Restyle, 
     (inverted,) = (stage for stage in first.stages if stage.stage == "invert")
     assert run("verify", store)[0] == 0
     damage(store, "stages/condition")
-    damage(store, "pairs")
+    damage(store, "pairs", ".parquet")
     damage(store, f"steps/{inverted.key}")
     Path(first.output.uri).write_bytes(b"?" * Path(first.output.uri).stat().st_size)
     (probe,) = store.manifests("probe")

@@ -96,7 +96,9 @@ def test_plan_tells_correspondence_apart(clip: str, tmp_path: Path) -> None:
         assert matching(clip, tmp_path / "none", nothing)["pairs"] == 0
 
 
-def test_plan_finds_the_pairs_of_earlier_jobs_and_learns_their_rate(clip: str, tmp_path: Path) -> None:
+def test_plan_finds_the_pairs_of_earlier_jobs_and_learns_their_rate(tmp_path: Path) -> None:
+    picture = np.random.default_rng(1).integers(40, 215, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    clip = written(tmp_path / "moving.mp4", [np.roll(picture, t, 1) for t in range(FRAMES)])  # no two frames alike
     store = Store.open(str(tmp_path / "store"), workers=0)
     job = build_job("dry", None, DRY[5::2], {"style": "oil"})
     job = job.model_copy(update={"deflicker": job.deflicker.model_copy(update={"window": 3})})

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from configs.errors import Interrupted
@@ -18,13 +19,16 @@ from configs.job import DeflickerConfig, RestyleJob
 from configs.overrides import build_job
 from flows import api
 from flows.cli import main
-from models.flow_match import flow_match
-from models.patchmatch import nnf
+from models.flow_match import flow_match, unmatched
+from models.patchmatch import nnf, nnf_batch
 from models.sampling import windows_of
 from models.tables import pairs_needed
 from tasks import correspond as stage
-from tasks.correspond import correspond, correspond_key, matcher, packs_name, pairs_asked, pairs_base
+from tasks import matcher as matching
+from tasks.correspond import correspond, correspond_key, packs_name, pairs_asked, pairs_base
 from tasks.decode import decode, index_of
+from tasks.guide_frames import GuideFrames
+from tasks.matches import StoredMatches, folders, restored, shortened
 from tasks.probe import facts_of, probe
 from tasks.run import Run
 from tasks.shot import Shot
@@ -34,7 +38,6 @@ from tasks.video.frames import FrameReader
 from tests.benchmarks.clips import write_exactly
 
 FRAMES, WINDOW = 10, 4
-DIGESTS = ("aa", "bb", "cc")
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def ready(tmp_path: Path) -> Ready:
     write_exactly(path, np.stack([np.roll(big, n, axis=1)[:, :64] for n in range(FRAMES)]))
     job = build_job("dry", None, [f"window.size={WINDOW}"], {"style": "oil"})
     store = Store.open(str(tmp_path / "store"), workers=0)
-    run = Run(job, str(path), store, cast(Any, SimpleNamespace(workers=1)))  # this stage needs no engine
+    run = Run(job, str(path), store, cast(Any, SimpleNamespace(workers=1, computes_on="cpu")))  # it needs no engine
     probed = probe(run, path)
     facts = facts_of(run, probed)
     decoded = decode(run, probed, facts, path)
@@ -73,32 +76,133 @@ def config(**changes: Any) -> DeflickerConfig:
     return DeflickerConfig.model_validate(changes)
 
 
-def test_patchmatch_packs_keep_the_name_they_had_before_there_was_a_choice() -> None:
-    name = packs_name(config(patch=7, seed=5), DIGESTS, (48, 64), WINDOW)
-    params = {"size": [48, 64], "patch": 7, "seed": 5}
-    inputs = [{"frames": hashlib.sha256(b"aa\nbb\ncc").hexdigest()}, {"window": WINDOW}]
-    assert name == stage_key("pairs", stage.VERSION, params, {}, inputs, None).key
+def test_the_name_of_packs_is_made_of_how_pairs_are_matched_and_of_nothing_else() -> None:
+    name = packs_name(config(patch=7, seed=5), (48, 64))
+    params = {"size": [48, 64], "patch": 7, "seed": 5, "algorithm": "scan"}
+    assert name == stage_key("pairs", stage.VERSION, params, {}, [], None).key
+    assert packs_name(config(patch=7, seed=5), (48, 64), "cuda") != name, "a GPU searches in another way"
 
 
 def test_flow_packs_hang_on_the_machine_and_not_on_the_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def name(**changes: Any) -> str:
-        return packs_name(config(**changes), DIGESTS, (48, 64), WINDOW)
+    def name(device: str = "cpu", **changes: Any) -> str:
+        return packs_name(config(**changes), (48, 64), device)
 
     flow, patchmatch = name(correspondence="flow"), name()
     assert flow != patchmatch
-    assert name(correspondence="flow", seed=9) == flow
+    assert name(correspondence="flow", seed=9) == flow == name("cuda", correspondence="flow")
     assert name(correspondence="flow", patch=7) != flow
     monkeypatch.setattr(stage, "numerics", lambda: {"opencv": "another"})
     assert name(correspondence="flow") != flow
     assert name() == patchmatch
 
 
+def test_frames_lie_in_the_same_folders_in_any_part_of_the_clip() -> None:
+    digests = [hashlib.blake2b(bytes([n]), digest_size=16).hexdigest() for n in range(100)]
+    whole = folders("base", digests)
+    assert whole[:61] == folders("base", digests[:61]), "frames that are appended move nothing"
+    for first in range(1, 40):
+        part = folders("base", digests[first:])
+        strange = [n for n, name in enumerate(part) if name != whole[first + n]]
+        assert strange == [*range(len(strange))], "only what comes before the first group begins"
+        assert len(strange) <= 40
+    assert 5 <= len(set(whole)) <= 25
+    assert set(folders("other", digests)).isdisjoint(whole)
+
+
 @pytest.mark.parametrize("changes", [{}, {"mode": "naive"}, {"operator": "checked"}], ids=str)
 def test_the_job_decides_which_pairs(changes: dict[str, Any]) -> None:
     asked = pairs_asked(windows_of(FRAMES, WINDOW), config(window=3, **changes))
-    pairs = {(t, s) for t, sources in pairs_needed(FRAMES, 3, **changes).items() for s in sources}
-    assert set().union(*asked.values()) == pairs
-    assert all(target // WINDOW == window for window, some in asked.items() for target, _ in some)
+    assert asked == {(t, s) for t, sources in pairs_needed(FRAMES, 3, **changes).items() for s in sources}
+
+
+@pytest.mark.parametrize("first", [(0, 6), (3, FRAMES), (4, 8)])
+def test_the_whole_clip_after_a_part_of_it_computes_what_is_missing(ready: Ready, first: tuple[int, int]) -> None:
+    def part(start: int, stop: int) -> Shot:
+        return replace(ready.shot, first=start, stop=stop)
+
+    one = ready.run.store.resolve(correspond(ready.run, part(*first))).meta
+    assert one["computed"] == one["pairs"] > 0
+    whole = ready.run.store.resolve(correspond(ready.run, part(0, FRAMES))).meta
+    names = [folders(pairs_base(ready.run, ready.shot), part(*span).digests) for span in (first, (0, FRAMES))]
+    asked = [
+        {(start + t, start + s) for t, s in pairs_asked(windows_of(stop - start, WINDOW), ready.run.job.deflicker)}
+        for start, stop in (first, (0, FRAMES))
+    ]
+    found = {(t, s) for t, s in asked[0] & asked[1] if names[0][t - first[0]] == names[1][t]}
+    assert whole["computed"] == len(asked[1] - found) < whole["pairs"]
+    if not first[0]:
+        assert found == asked[0], "nothing that is the same is computed twice"
+
+
+def test_windows_of_another_size_share_their_matches(ready: Ready) -> None:
+    correspond(ready.run, ready.shot)
+    again = correspond(ready.run, replace(ready.shot, window_size=3))
+    assert (again.status, ready.run.store.resolve(again).meta["computed"]) == ("computed", 0)
+
+
+def test_packs_are_written_while_matches_come(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most so many bytes wait in memory; how they are packed changes no match."""
+    height, width = ready.shot.size
+    monkeypatch.setattr(matching, "PACK_BYTES", 2 * 6 * height * width)
+    sizes: list[int] = []
+    write = PairPacks.write
+    monkeypatch.setattr(
+        PairPacks, "write", lambda self, at, found: (sizes.append(len(found)), write(self, at, found))[1]
+    )
+    ref = correspond(ready.run, ready.shot)
+    assert max(sizes) == 2
+    assert sum(sizes) == ready.run.store.resolve(ref).meta["pairs"] > 10
+    assert [correspond(ready.run, ready.shot).status, correspond(ready.asking(window=1), ready.shot).status] == [
+        "reused",
+        "computed",
+    ]
+
+
+def test_frames_of_the_guide_are_decoded_once(ready: Ready) -> None:
+    with GuideFrames(ready.shot, 4) as guide:
+        frames = ready.frames()
+        for target, source in sorted(pairs_asked(ready.shot.windows, config(window=2))):
+            assert np.array_equal(guide[target], frames[target])
+            assert np.array_equal(guide[source], frames[source])
+            assert len(guide) <= 5
+        assert guide.reader.seeks == 1
+        assert np.array_equal(guide[1], frames[1]), "back where all has been let go"
+
+
+def test_a_gpu_is_handed_batches_and_named_in_the_packs(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, str]] = []
+
+    def stand_in(targets: Any, sources: Any, plan: Any, threads: int = 1, method: str = "auto", device: str = "cpu"):  # type: ignore[no-untyped-def]
+        seen.append((len(targets), device))
+        assert method == "auto", "the best of that device"
+        return nnf_batch(targets, sources, plan)
+
+    monkeypatch.setattr(matching, "nnf_batch", stand_in)
+    monkeypatch.setattr(matching, "GPU_BATCH", 3)
+    monkeypatch.setattr(ready.run.engines, "computes_on", "cuda:1")
+    assert pairs_base(ready.run, ready.shot) == packs_name(config(), ready.shot.size), "there is no GPU here"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    named = pairs_base(ready.run, ready.shot)
+    assert named == packs_name(config(), ready.shot.size, "cuda:1") != packs_name(config(), ready.shot.size)
+    meta = ready.run.store.resolve(correspond(ready.run, ready.shot)).meta
+    assert {device for _, device in seen} == {"cuda:1"}
+    assert max(count for count, _ in seen) == 3
+    assert sum(count for count, _ in seen) == meta["pairs"] == meta["computed"]
+    frames = ready.frames()
+    offsets, error = StoredMatches(ready.run.store, named, ready.shot.digests, 1)(1, 0)
+    expected = nnf(frames[1], frames[0])
+    np.testing.assert_array_equal(offsets, expected[0])
+    np.testing.assert_allclose(np.sqrt(error), np.sqrt(expected[1]), atol=0.05)
+
+
+@pytest.mark.parametrize("patch", [5, 7])
+def test_errors_keep_their_root_up_to_the_largest_there_is(patch: int) -> None:
+    errors = np.concatenate([np.arange(200), np.geomspace(200, 3 * patch**2 * 255**2, 500)]).astype(np.float32)
+    back = restored(shortened(errors))
+    assert back[0] == 0
+    assert np.abs(np.sqrt(back) - np.sqrt(errors)).max() < 0.05
+    assert np.all(np.diff(back[200:]) >= 0)
+    assert shortened(np.float32([unmatched(patch)]))[0] == shortened(errors[-1:])[0] < 2**16 - 1
 
 
 def test_a_match_of_blended_pictures_asks_for_no_pair(ready: Ready) -> None:
@@ -137,11 +241,9 @@ def test_the_way_to_match_on_the_command_line_is_what_is_stored(
     frames = ready.frames()
     match: Callable[..., Any] = flow_match if method == "flow" else nnf
     expected = match(frames[1], frames[0])
-    digests = ready.shot.digests
-    pair = (digests[1], digests[0])
-    offsets, error = PairPacks(run.store, pairs_base(run, ready.shot)).read(0, [pair])[pair]
+    offsets, error = StoredMatches(run.store, pairs_base(run, ready.shot), ready.shot.digests, 1)(1, 0)
     np.testing.assert_array_equal(offsets, expected[0])
-    np.testing.assert_array_equal(error, np.minimum(expected[1], 65535))
+    np.testing.assert_array_equal(error, restored(shortened(expected[1])))
     assert run.store.resolve(ref).meta["method"] == method
 
 
@@ -155,13 +257,6 @@ def test_both_ways_to_match_live_side_by_side(ready: Ready) -> None:
     assert correspond(ready.asking(correspondence="flow"), ready.shot).status == "reused"
 
 
-@pytest.mark.parametrize("method", ["patchmatch", "flow"])
-def test_a_pair_is_packed_alike_whoever_matches_it(ready: Ready, method: str) -> None:
-    frames = ready.frames()
-    offsets, error = matcher(ready.asking(correspondence=method))(frames[3], frames[0])
-    assert (offsets.dtype, error.dtype) == (np.int16, np.uint16)
-
-
 def test_a_stop_publishes_nothing_and_the_next_run_computes_the_rest(ready: Ready) -> None:
     run = replace(ready.run, should_stop=lambda: True)
     with pytest.raises(Interrupted, match="stopped in correspond"):
@@ -169,7 +264,8 @@ def test_a_stop_publishes_nothing_and_the_next_run_computes_the_rest(ready: Read
     assert ready.run.store.lookup(correspond_key(run, ready.shot)) is None
     ref = correspond(ready.run, ready.shot)
     meta = ready.run.store.resolve(ref).meta
-    kept = len(pairs_asked(ready.shot.windows, run.job.deflicker)[0])
+    where = folders(pairs_base(run, ready.shot), ready.shot.digests)
+    kept = sum(where[target] == where[0] for target, _ in pairs_asked(ready.shot.windows, run.job.deflicker))
     assert meta["computed"] == meta["pairs"] - kept > 0
 
 
