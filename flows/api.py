@@ -18,7 +18,7 @@ from configs.job import RestyleJob
 from flows import records
 from flows.dead import write_dead
 from flows.demo import demo_clip
-from flows.notify import announce
+from flows.ended import ending
 from flows.resources import quiet, resources, served
 from flows.result import ErrorEntry, JobResult
 from flows.signals import interrupt_on_sigterm
@@ -112,21 +112,19 @@ def whole_job(
     """Do `work` on what a run needs, between the records that a job leaves in the store."""
     began = time.perf_counter()
     tally = Tally(job_id := records.new_job_id())
-    opened: Store | None = None
     with ExitStack() as stack:
         stack.enter_context(quiet())
         stack.enter_context(interrupt_on_sigterm())
+        told = stack.enter_context(ending(job.method, job_id))
         try:
             opened, engines = stack.enter_context(resources(store, workers, device))
+            told.store = opened
             records.write_job(opened, job_id, job)
             work(opened, engines, tally)
         except KeyboardInterrupt as stop:  # between two videos, or while things were being opened
             tally.errors.append(ErrorEntry.of(stop))
         result = tally.result(job_id, job)
-        if opened is not None:
-            records.write_result(opened, result)
-            records.write_took(opened, job_id, time.perf_counter() - began)
-            announce(result, opened)
+        told.close(result, seconds=time.perf_counter() - began)
     return result
 
 

@@ -62,7 +62,7 @@ def restyle(job: RestyleForm = RestyleForm()) -> State[Any]:  # noqa: B008  (fro
         if not strict.preview or approved(strict, sources, store, engines, silent, tally):
             run_sources(strict, sources, store, engines, silent, tally, stoppable=False)
 
-    return run_deployed(make, work)
+    return run_deployed("restyle", make, work)
 
 
 def _places(job: RestyleJob) -> Iterator[tuple[str, str]]:

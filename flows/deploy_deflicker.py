@@ -56,4 +56,4 @@ def deflicker(job: DeflickerJobForm = DeflickerJobForm()) -> State[Any]:  # noqa
     def work(strict: DeflickerJob, store: Store, engines: EnginePool, tally: Tally) -> None:
         run_filter(strict, store, engines, silent, tally, stoppable=False)
 
-    return run_deployed(make, work)
+    return run_deployed("deflicker", make, work)

@@ -7,6 +7,7 @@ limits and secrets are those of `flows.deployed`. Computes nothing itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -24,11 +25,11 @@ from configs.settings import load_settings
 from flows import records
 from flows.budget import budget_of_attempt, suspend_over_budget
 from flows.deployed import gang_slot, landing, reveal, rows
+from flows.ended import ending
 from flows.library.ends import LibraryResult
 from flows.library.running import Pending, run_library
 from flows.library.shown import state_of, with_consent
 from flows.logs import redact_logs
-from flows.notify import announce
 from flows.progress import Watch, short_name
 from flows.resources import resources
 from flows.roots import check_within, expand_within
@@ -58,8 +59,12 @@ def library(job: LibraryForm = LibraryForm()) -> State[Any]:  # noqa: B008  (fro
     redact_logs()
     job_id, attempt = records.new_job_id(), _attempt()
     try:
-        strict = _strict(job)
-        with gang_slot(load_settings().gang_limit), resources(None, None, None) as (store, engines):
+        with ExitStack() as stack:
+            told = stack.enter_context(ending("library", job_id))
+            strict = _strict(job)
+            stack.enter_context(gang_slot(load_settings().gang_limit))
+            store, engines = stack.enter_context(resources(None, None, None))
+            told.store = store
             records.write_job(store, job_id, strict)
             result = run_library(
                 strict,
@@ -72,8 +77,7 @@ def library(job: LibraryForm = LibraryForm()) -> State[Any]:  # noqa: B008  (fro
                 check=_inside,
                 around=partial(_watched, strict),
             )
-            records.write_result(store, result)
-            announce(result, store, result.library.page)
+            told.close(result, result.library.page)
         suspend_over_budget(result)
     except SteadyframeError as error:
         return Failed(message=f"{type(error).__name__}: {error}")

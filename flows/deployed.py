@@ -23,8 +23,8 @@ from configs.redact import clean
 from configs.settings import load_settings
 from flows import records
 from flows.budget import renewed, suspend_over_budget
+from flows.ended import ending
 from flows.logs import redact_logs
-from flows.notify import announce
 from flows.resources import resources
 from flows.result import JobResult
 from flows.sources import is_url
@@ -39,18 +39,21 @@ LEASE_SECONDS = 60.0  # a holder that was killed gives its slot back after that
 J = TypeVar("J", RestyleJob, DeflickerJob)
 
 
-def run_deployed(make: Callable[[], J], work: Callable[[J, Store, EnginePool, Tally], None]) -> State[Any]:
+def run_deployed(method: str, make: Callable[[], J], work: Callable[[J, Store, EnginePool, Tally], None]) -> State[Any]:
     """Make the job, do `work` on what it needs, and return the state that the run list shows."""
     redact_logs()
     tally = Tally(job_id := records.new_job_id())
     try:
-        job = renewed(make())
-        with gang_slot(load_settings().gang_limit), resources(None, None, None) as (store, engines):
+        with ExitStack() as stack:
+            told = stack.enter_context(ending(method, job_id))
+            job = renewed(make())
+            stack.enter_context(gang_slot(load_settings().gang_limit))
+            store, engines = stack.enter_context(resources(None, None, None))
+            told.store = store
             records.write_job(store, job_id, job)
             work(job, store, engines, tally)
             result = tally.result(job_id, job)
-            records.write_result(store, result)
-            announce(result, store)
+            told.close(result)
     except SteadyframeError as error:
         return Failed(message=f"{type(error).__name__}: {error}")
     except Exception as error:

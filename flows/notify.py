@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from configs.errors import ConfigError, Interrupted, SteadyframeError
 from configs.redact import redact
 from configs.settings import load_settings
-from flows.dead import dead_letters
+from flows.dead import DeadLetter, dead_letters
 from flows.result import JobResult
 from tasks.failure import classify
 
@@ -65,7 +65,7 @@ class Message:
             lines.append(f"- and {len(self.dead) - _NAMED} more")
         if self.index:
             lines.append(f"index: {self.index}")
-        if self.dead and self.job:
+        if self.job and any(row["source"] for row in self.dead):
             lines.append(f"after the repair: steadyframe replay --job {self.job}")
         return "\n".join(lines)
 
@@ -81,7 +81,7 @@ def message_of(result: JobResult, store: Store | None = None, index: str = "") -
         for e in result.errors
         if not issubclass(e.kind, Interrupted)  # a video that was stopped is not dead
     ]
-    letters = {letter.source: letter for letter in dead_letters(store, result.job)} if store and result.job else {}
+    letters = _letters(store, result.job) if store is not None and result.job else {}
     for row in rows:
         if row["source"] in letters:
             row["failure"] = letters[row["source"]].failure
@@ -94,6 +94,14 @@ def message_of(result: JobResult, store: Store | None = None, index: str = "") -
         dead=[{name: redact(text) for name, text in row.items()} for row in rows],
         index=redact(index),
     )
+
+
+def _letters(store: Store, job: str) -> dict[str, DeadLetter]:
+    """The letters of a job by source; none of a store that cannot be read, which may be what the message is about."""
+    try:
+        return {letter.source: letter for letter in dead_letters(store, job)}
+    except SteadyframeError:
+        return {}
 
 
 def announce(result: JobResult, store: Store | None = None, index: str = "") -> bool:

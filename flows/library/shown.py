@@ -21,10 +21,10 @@ from configs.library import LibraryJob
 from configs.library_layers import video_job
 from configs.redact import redact
 from flows import records
+from flows.ended import Ending, ending
 from flows.library.batch import title
 from flows.library.ends import LibraryResult, state_name
 from flows.library.running import Pending, run_library
-from flows.notify import announce
 from flows.progress import Watch
 from flows.resources import quiet, resources, served
 from flows.signals import interrupt_on_sigterm
@@ -50,15 +50,21 @@ def library(
     with ExitStack() as stack:
         stack.enter_context(quiet())
         stack.enter_context(interrupt_on_sigterm())
+        told = stack.enter_context(ending("library", records.new_job_id()))
         opened, engines = stack.enter_context(resources(store, workers, device))
-        return recorded(job, opened, engines, observe)
+        return recorded(job, opened, engines, observe, told)
 
 
 def recorded(
-    job: LibraryJob, store: Store, engines: EnginePool, observe: Callable[[Progress], None] = silent
+    job: LibraryJob,
+    store: Store,
+    engines: EnginePool,
+    observe: Callable[[Progress], None] = silent,
+    told: Ending | None = None,
 ) -> LibraryResult:
     """Run a library between the two records that a job leaves in the store, shown as a flow run of its own."""
-    job_id = records.new_job_id()
+    told = told or Ending("library", records.new_job_id())
+    told.store, job_id = store, told.job_id
     records.write_job(store, job_id, job)
 
     def around(pending: Pending) -> LibraryResult:
@@ -69,8 +75,7 @@ def recorded(
         result = run_library(job, store, engines, observe, job_id=job_id, around=around)
     except (KeyboardInterrupt, Interrupted) as stop:  # before the first video, or while things were being opened
         result = LibraryResult.model_validate(LibraryResult.failure("library", stop, job=job_id).model_dump())
-    records.write_result(store, result)
-    announce(result, store, result.library.page)
+    told.close(result, result.library.page)
     return result
 
 

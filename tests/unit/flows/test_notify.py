@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from configs.errors import Interrupted, UnreadableVideo
+from configs.errors import ConfigError, Interrupted, StoreError, UnreadableVideo
 from configs.job import RestyleJob
-from flows import notify
+from configs.library_layers import build_library
+from flows import api, notify
 from flows.cli import main
 from flows.dead import write_dead
 from flows.notify import announce, message_of
@@ -72,6 +73,70 @@ def test_a_job_tells_once_what_became_of_its_videos(
     assert f"steadyframe replay --job {job}" in told["text"]
     everything = [store.blobs.get(path).decode() for path in store.blobs.list()] + [done.stdout, done.stderr]
     assert not [text for text in everything if SECRET in text]
+
+
+def test_a_night_that_fails_before_its_first_video_is_told_and_kept(
+    listener: Listener, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mp4").write_bytes(GOOD)
+    job = build_library(None, [str(tmp_path / "in")], sets=["exclude=*"], flags={"prompt": "x", "preset": "dry"})
+    with pytest.raises(ConfigError, match="leave none of the 1 videos"):
+        api.library(job)
+    (told,) = listener.told
+    assert (told["method"], told["status"], told["done"]) == ("library", "failed", 0)
+    assert "config: the job: ConfigError: include and exclude leave none" in told["text"]
+    assert "replay" not in told["text"]
+    kept = store.read_record(f"jobs/{told['job']}/result.json")
+    assert kept is not None
+    assert kept["status"] == "failed"
+
+
+@pytest.mark.parametrize("run", [api.restyle, api.library])
+def test_a_store_that_does_not_open_is_told(run: Any, listener: Listener, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"no folder")
+    job: Any = RestyleJob(style="oil")
+    if run is api.library:
+        job = build_library(None, ["demo"], flags={"prompt": "x", "preset": "dry"})
+    with pytest.raises(StoreError):
+        run(job, store=str(tmp_path / "file"), workers=0)
+    assert [(told["status"], told["dead"][0]["exception"]) for told in listener.told] == [("failed", "StoreError")]
+
+
+def test_a_deployed_run_that_cannot_begin_is_told(
+    listener: Listener, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from configs.form import RestyleForm
+    from configs.form_library import LibraryForm
+    from flows.deploy import restyle
+    from flows.deploy_library import library
+
+    monkeypatch.setenv("STEADYFRAME_ROOTS", str(tmp_path))
+    assert restyle.fn(RestyleForm(out="/elsewhere")).name == "Failed"
+    assert library.fn(LibraryForm(out="/elsewhere")).name == "Failed"
+    assert [(told["method"], told["status"]) for told in listener.told] == [
+        ("restyle", "failed"),
+        ("library", "failed"),
+    ]
+
+
+def test_a_store_that_fails_at_the_end_takes_nothing_from_a_job_that_is_done(
+    listener: Listener, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    def unreadable(*_: object) -> Any:
+        raise StoreError("nor can it be read")
+
+    stand_in(monkeypatch)
+    (tmp_path / "a.mp4").write_bytes(GOOD)
+    monkeypatch.setattr("flows.records.write_result", full)
+    monkeypatch.setattr("flows.notify.dead_letters", unreadable)
+    result = api.restyle(RestyleJob(style="oil", sources=(str(tmp_path / "a.mp4"),)), workers=0)
+    assert (result.status, len(result.outputs)) == ("completed", 1)
+    assert [told["status"] for told in listener.told] == ["completed"]
+    assert "what came of it could not be kept: the disk is full" in caplog.text
 
 
 def test_success_is_told_too_unless_only_failures_are_asked_for(
