@@ -13,7 +13,7 @@ from models.metrics import bootstrap_ci
 from tasks.engine.pool import EnginePool
 from tasks.store import Store
 from tests.benchmarks.five_tasks import recolor, reference, render3d, restore, stylize
-from tests.benchmarks.five_tasks.bench import Bench, Row, mean_by_arm
+from tests.benchmarks.five_tasks.bench import Bench, Row, by_look, mean_by_arm
 from tests.benchmarks.jobs import command_line
 from tests.benchmarks.pocket_quality.bars import table
 
@@ -66,7 +66,13 @@ def shown(rows: list[Row]) -> str:
             interval = bootstrap_ci(figures.get(name, []))
             cells.append(f"{interval.mean:.3g} [{interval.low:.3g}, {interval.high:.3g}]" if name in figures else None)
         lines.append(cells)
-    return table(["arm", "clips", *names], lines)
+    whole = table(["arm", "clips", *names], lines)
+    looks = by_look(rows, "result")
+    if not looks:
+        return whole
+    figures = list(next(iter(looks.values())))
+    each = [[look, *(f"{row[name]:.3g}" for name in figures)] for look, row in looks.items()]
+    return f"{whole}\n\nThe looks behind it, `result` alone:\n\n{table(['look', *figures], each)}"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from configs.overrides import build_job
 from models.metrics import FlickerMeter, psnr, sharpness_ratio
 from models.pocket.scenes import Scene, render_clip
+from models.pocket.styles import STYLES
 from tasks.engine.pool import EnginePool
 from tasks.pipeline import restyle_video
 from tasks.ref import Ref
@@ -30,11 +31,12 @@ STEADY = "deflicker.enabled=false"
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one arm of a task on one clip."""
+    """Figures of one arm of a task on one clip; `look`: the style wanted, if the task has one."""
 
     clip: str
     arm: str
     figures: Mapping[str, float]
+    look: str = ""
 
 
 @dataclass
@@ -54,6 +56,12 @@ class Bench:
             if seed not in self._scenes:
                 self._scenes[seed] = render_clip(seed, self.frames, objects=1, steady_light=True)
         return {f"procedural-{seed}": scene for seed, scene in self._scenes.items()}
+
+    def looks(self) -> list[tuple[str, str]]:
+        """(clip, style) pairs in which every clip and every style comes at least once."""
+        names = list(self.scenes())
+        styles = list(STYLES)
+        return [(names[n % len(names)], styles[n % len(styles)]) for n in range(max(len(names), len(styles)))]
 
     def written(self, name: str, frames_FHWC: Frames) -> Path:
         """A clip as a file, exact to the bit."""
@@ -92,17 +100,31 @@ def likeness(made_FHWC: Frames, wanted_FHWC: Frames) -> dict[str, float]:
 
 
 def rows_of(
-    clip: str, source: Frames, arms: Mapping[str, Frames], more: Mapping[str, Mapping[str, float]]
+    clip: str, source: Frames, arms: Mapping[str, Frames], more: Mapping[str, Mapping[str, float]], look: str = ""
 ) -> list[Row]:
     """One row per arm: its flicker, and what else is known of it."""
     steady = steadiness(source, arms)
-    return [Row(clip, arm, {**more.get(arm, {}), "flicker": steady[arm]["flicker"]}) for arm in arms]
+    return [Row(clip, arm, {**more.get(arm, {}), "flicker": steady[arm]["flicker"]}, look) for arm in arms]
 
 
 def mean_by_arm(rows: Sequence[Row]) -> dict[str, dict[str, list[float]]]:
-    """Figures by arm, one value per clip."""
-    by: dict[str, dict[str, list[float]]] = {}
+    """Figures by arm, one value per clip, which is the unit of chance: the mean over the looks that it was given."""
+    seen: dict[str, dict[str, dict[str, list[float]]]] = {}
     for row in rows:
         for name, value in row.figures.items():
-            by.setdefault(row.arm, {}).setdefault(name, []).append(value)
-    return by
+            seen.setdefault(row.arm, {}).setdefault(name, {}).setdefault(row.clip, []).append(value)
+    return {
+        arm: {name: [float(np.mean(values)) for values in clips.values()] for name, clips in figures.items()}
+        for arm, figures in seen.items()
+    }
+
+
+def by_look(rows: Sequence[Row], arm: str) -> dict[str, dict[str, float]]:
+    """Means of one arm by look, over the clips that were given it; empty for a task without looks."""
+    looks = dict.fromkeys(row.look for row in rows if row.look)
+    chosen = {look: [row for row in rows if (row.look, row.arm) == (look, arm)] for look in looks}
+    return {look: {"clips": len(mine), **_means([row.figures for row in mine])} for look, mine in chosen.items()}
+
+
+def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([row[name] for row in figures])) for name in figures[0]}

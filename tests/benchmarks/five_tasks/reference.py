@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 
 from models.pocket.scenes import render_clip
-from models.pocket.styles import STYLES, apply_style
+from models.pocket.styles import apply_style
 from tests.benchmarks.clips import UNSEEN_SEED
 from tests.benchmarks.five_tasks.bench import STEADY, Bench, Row, rows_of
 from tests.benchmarks.five_tasks.stylize import judged
@@ -18,10 +18,11 @@ ABOUT = (
 
 
 def measure(bench: Bench) -> list[Row]:
-    """Another look for every clip."""
+    """Every clip in a look or more, until all looks were there."""
     rows: list[Row] = []
-    for (name, scene), style in zip(bench.scenes().items(), STYLES, strict=False):
-        look = bench.folder / f"look-{style}.png"
+    scenes = bench.scenes()
+    for name, style in bench.looks():
+        scene, look = scenes[name], bench.folder / f"look-{style}.png"
         other = apply_style(style, render_clip(UNSEEN_SEED + 5000, 1).frames_FHWC[0])
         cv2.imwrite(str(look), cv2.cvtColor(other, cv2.COLOR_RGB2BGR))
         path, source = bench.written(name, scene.frames_FHWC), scene.frames_FHWC
@@ -30,5 +31,6 @@ def measure(bench: Bench) -> list[Row]:
             "no deflicker": bench.restyled("reference", path, STEADY, reference=str(look)),
             "no reference": bench.restyled("pocket", path, prompt="a scene"),
         }
-        rows += rows_of(name, source, arms, {arm: judged(source, made, style) for arm, made in arms.items()})
+        more = {arm: judged(source, made, style) for arm, made in arms.items()}
+        rows += rows_of(name, source, arms, more, style)
     return rows

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.conditions import soft_edges
-from tests.benchmarks.five_tasks.bench import STEADY, Bench, Frames, Row, rows_of
+from tests.benchmarks.five_tasks.bench import STEADY, Bench, Row, rows_of
 
 COMMAND = "steadyframe restyle CLIP --preset render3d --depth MAPS --prompt TEXT --out DIR"
 ABOUT = (
-    "Depth shown: mean share of a frame's variance that its true depth map explains when each of 16 depth levels has a "
-    "colour of its own. Control: the same job over the depth maps of another scene, judged by the true ones. The scene "
-    "itself says how much there is to show: its textures and shadows have no depth. Contours: correlation of "
-    "the picture's contours with those of its true maps, mean over frames."
+    "Contours: correlation of the picture's contours with those of its true maps, mean over frames. Control: the same "
+    "job over the depth maps of another scene, judged by the true ones. The scene itself says how much there is to "
+    "show: its textures and shadows have no depth."
 )
 
 
@@ -36,27 +35,9 @@ def measure(bench: Bench) -> list[Row]:
             "the scene itself": source,
         }
         outlines = soft_edges(np.repeat((scene.depth_FHW * 255).astype(np.uint8)[..., None], 3, axis=3))
-        more = {
-            arm: {"depth shown": explained(made, scene.depth_FHW), "contours": alike(soft_edges(made), outlines)}
-            for arm, made in arms.items()
-        }
+        more = {arm: {"contours": alike(soft_edges(made), outlines)} for arm, made in arms.items()}
         rows += rows_of(name, source, arms, more)
     return rows
-
-
-def explained(made: Frames, depth_FHW: NDArray[np.float32], levels: int = 16) -> float:
-    """1 - variance within depth levels over the whole, mean over frames: 1 if depth decides every colour."""
-    shares = []
-    for picture, depth in zip(made.astype(np.float64), depth_FHW, strict=True):
-        level = np.minimum((depth * levels).astype(int), levels - 1).ravel()
-        values = picture.reshape(-1, 3)
-        counts = np.bincount(level, minlength=levels)
-        means = (
-            np.stack([np.bincount(level, values[:, c], levels) for c in range(3)], 1) / np.maximum(counts, 1)[:, None]
-        )
-        left = ((values - means[level]) ** 2).sum()
-        shares.append(1 - left / max(((values - values.mean(0)) ** 2).sum(), 1e-9))
-    return float(np.mean(shares))
 
 
 def alike(one_FHW: NDArray[np.float32], other_FHW: NDArray[np.float32]) -> float:
