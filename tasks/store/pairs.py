@@ -40,7 +40,7 @@ class PairPacks:
 
     def missing(self, folder: str, pairs: Iterable[Pair]) -> list[Pair]:
         """Those of `pairs` that no pack of `folder` holds, in the given order."""
-        held = {pair for names in self._named(folder).values() for pair in names}
+        held = {pair for names in self._named(self._sizes(folder)).values() for pair in names}
         return [pair for pair in pairs if pair not in held]
 
     def write(self, folder: str, matches: Mapping[Pair, Match]) -> int:
@@ -56,12 +56,12 @@ class PairPacks:
     def sizes(self, folder: str, pairs: Iterable[Pair]) -> dict[str, int]:
         """Bytes of every pack of `folder` that holds one of `pairs`, by path."""
         wanted, sizes = set(pairs), self._sizes(folder)
-        return {path: sizes[path] for path, names in self._named(folder).items() if not wanted.isdisjoint(names)}
+        return {path: sizes[path] for path, names in self._named(sizes).items() if not wanted.isdisjoint(names)}
 
     def open(self, folder: str) -> OpenPacks:
         """The packs of `folder`, for many single reads; none is read before a pair of it is."""
         places: dict[Pair, list[str]] = {}
-        for path, names in self._named(folder).items():
+        for path, names in self._named(self._sizes(folder)).items():
             for pair in names:
                 places.setdefault(pair, []).append(path)
         return OpenPacks(self._store, places)
@@ -70,10 +70,12 @@ class PairPacks:
         found = self._store.blobs.children(f"pairs/{folder}")[0]
         return {path: found[path] for path in sorted(found) if path.endswith(_PACK)}
 
-    def _named(self, folder: str) -> dict[str, list[Pair]]:
-        """The pairs of each pack of `folder`; without readable names beside it, by reading the pack."""
+    def _named(self, sizes: Mapping[str, int]) -> dict[str, list[Pair]]:
+        """The pairs of each pack of `sizes` (one listing: the next may differ); without readable names beside it, by
+        reading the pack.
+        """
         named = {}
-        for path, size in self._sizes(folder).items():
+        for path, size in sizes.items():
             told = self._store.read_record(_beside(path))
             if isinstance(told, dict) and told.get("bytes") == size and isinstance(told.get("pairs"), list):
                 named[path] = [(str(target), str(source)) for target, source in told["pairs"]]

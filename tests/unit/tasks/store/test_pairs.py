@@ -65,6 +65,21 @@ def test_who_asks_what_is_there_reads_no_match(store: Store, monkeypatch: pytest
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "delete", "other"])
 @pytest.mark.parametrize("named", [True, False])
+def test_two_listings_that_differ_are_not_mixed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run adds a pack meanwhile, or the store lists what it lists a moment late."""
+    packs = PairPacks(store)
+    packs.write("b", {("aa", "bb"): match(0)})
+    children, added = store.blobs.children, iter(range(1, 9))
+
+    def grown(prefix: str) -> Any:
+        found = children(prefix)
+        packs.write("b", {("aa", "bb"): match(next(added))})
+        return found
+
+    monkeypatch.setattr(store.blobs, "children", grown)
+    assert len(packs.sizes("b", [("aa", "bb")])) == 1
+
+
 def test_torn_packs_are_noticed_when_they_are_read_and_then_count_no_more(
     store: Store, damage: str, named: bool
 ) -> None:
