@@ -63,8 +63,6 @@ def test_who_asks_what_is_there_reads_no_match(store: Store, monkeypatch: pytest
     assert (read, size) == ([path], len(get(path)))
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "delete", "other"])
-@pytest.mark.parametrize("named", [True, False])
 def test_two_listings_that_differ_are_not_mixed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another run adds a pack meanwhile, or the store lists what it lists a moment late."""
     packs = PairPacks(store)
@@ -80,6 +78,8 @@ def test_two_listings_that_differ_are_not_mixed(store: Store, monkeypatch: pytes
     assert len(packs.sizes("b", [("aa", "bb")])) == 1
 
 
+@pytest.mark.parametrize("damage", ["cut", "flip", "delete", "other"])
+@pytest.mark.parametrize("named", [True, False])
 def test_torn_packs_are_noticed_when_they_are_read_and_then_count_no_more(
     store: Store, damage: str, named: bool
 ) -> None:
