@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -80,27 +81,40 @@ def measure(folder: Path, clip: Path, second: str, *more: str) -> Error:
     )
 
 
-def main() -> None:
+def errors(frames: int, second_frames: int, workers: int, repeats: int) -> Iterator[Error]:
     """One first job, then both kinds of second job, each planned before it is run."""
+    clips = benchmark_clips(2)
+    first, other = clips[0], clips[-1]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        base = ["--workers", str(workers), "--set"]
+        command(["restyle"], first, folder, *base, f"input.frames=0,{frames}")
+        for repeat in range(repeats):
+            seed = ["--seed", str(repeat + 1)]
+            yield measure(folder, first, "other seed", *base, f"input.frames=0,{frames}", *seed)
+            some = f"input.frames={repeat},{repeat + second_frames}"
+            yield measure(folder, other, "other clip, other length", *base, some, *seed)
+
+
+def table(found: Iterable[Error]) -> str:
+    """Markdown: forecast over truth."""
+    heads = ["second run", "of the job", "of its stages alone", "of the command's wall seconds", "of its bytes"]
+    rows = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for e in found:
+        ratios = (e.ratio, e.stages_ratio, e.command_ratio, e.bytes_ratio)
+        rows.append(f"| {e.second} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |")
+    return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    """Print every error with all that is known of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--second-frames", type=int, default=24)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=1)
-    given = parser.parse_args()
-    first, other = benchmark_clips(2)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        base = ["--workers", str(given.workers), "--set"]
-        _, wall = command(["restyle"], first, folder, *base, f"input.frames=0,{given.frames}")
-        print(json.dumps({"first": first.name, "seconds": round(wall, 1)}), flush=True)
-        for repeat in range(given.repeats):
-            seed = ["--seed", str(repeat + 1)]
-            found = measure(folder, first, "other seed", *base, f"input.frames=0,{given.frames}", *seed)
-            print(json.dumps(asdict(found)), flush=True)
-            frames = f"input.frames={repeat},{repeat + given.second_frames}"
-            found = measure(folder, other, "other clip, other length", *base, frames, *seed)
-            print(json.dumps(asdict(found)), flush=True)
+    for found in errors(**vars(parser.parse_args())):
+        print(json.dumps(asdict(found)), flush=True)
 
 
 if __name__ == "__main__":
