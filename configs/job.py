@@ -213,8 +213,11 @@ class RestyleJob(Strict):
     def _something_to_do(self) -> RestyleJob:
         if not self.prompt and not self.style and not self.reference:
             raise ValueError("give at least one of `prompt` and `style`, or a `reference` picture")
-        if self.start == "inverted" and self.strength != 1.0:
-            raise ValueError(f"strength must be 1.0 with start=inverted, got {self.strength}")
+        if self.start != "noised" and self.strength != 1.0:
+            raise ValueError(
+                f"strength {self.strength} needs start=noised: with start={self.start} nothing of the source's own "
+                "latents is kept; give start=noised too, or strength=1.0"
+            )
         return self
 
     @property

@@ -20,6 +20,7 @@ from configs.errors import ConfigError
 from configs.layers import Layers
 
 DEFAULT_PRESET = "pocket"
+PLAIN = "{prompt}"
 _STYLES_FILE = "styles"
 
 
@@ -84,12 +85,23 @@ def styled_prompt(prompt: str | None, style: str | None) -> str:
     `styled_prompt("a red car", "watercolor")` is "a red car, watercolor painting"; without a prompt the
     template stands alone ("watercolor painting"). Errors: ConfigError for an unknown style.
     """
-    text = (prompt or "").strip()
+    return filled(template_of(style), prompt or "")
+
+
+def template_of(style: str | None) -> str:
+    """Return the template of a style, and the prompt alone without one. Errors: ConfigError for an unknown style."""
     if not style:
-        return text
+        return PLAIN
     check_style(style)
+    return list_styles()[style].template
+
+
+def filled(template: str, prompt: str) -> str:
+    """Return the template with the prompt in its place; without a prompt it stands alone ("oil painting")."""
+    if template == PLAIN:
+        return prompt.strip()
     # replace, not format: a prompt or template may hold other braces
-    return list_styles()[style].template.replace("{prompt}", text).strip(" ,")
+    return template.replace(PLAIN, prompt.strip()).strip(" ,")
 
 
 def check_style(style: str) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from configs.errors import WeightsError
 from configs.job import ModelConfig
+from configs.presets import PLAIN
 from models.attention import Layout, install
 from models.dry import DryBackbone
 from models.loading import Parts, open_device, open_parts
@@ -46,8 +47,8 @@ class Backbone(Protocol):
     @property
     def scheduler_config(self) -> Mapping[str, Any]: ...  # noqa: D102
 
-    def embed(self, prompt: str, negative_prompt: str) -> PromptEmbeds:
-        """Embeddings of prompt and negative prompt, once per job."""
+    def embed(self, prompt: str, negative_prompt: str, template: str = PLAIN) -> PromptEmbeds:
+        """Embeddings of the prompt in its template and of the negative prompt, once per job; see `embed_prompt`."""
 
     def predict(
         self,
@@ -121,9 +122,10 @@ class DiffusersBackbone:
         """For `models.schedule.from_config`."""
         return self.facts.scheduler_config
 
-    def embed(self, prompt: str, negative_prompt: str) -> PromptEmbeds:
+    def embed(self, prompt: str, negative_prompt: str, template: str = PLAIN) -> PromptEmbeds:
         """See `Backbone.embed`."""
-        return embed_prompt(self.parts.tokenizer, self.parts.text_encoder, prompt, negative_prompt, self.device)
+        tokenizer, text_encoder = self.parts.tokenizer, self.parts.text_encoder
+        return embed_prompt(tokenizer, text_encoder, prompt, negative_prompt, self.device, template)
 
     @torch.no_grad()
     def predict(

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from configs.presets import PLAIN, filled
 from models.attention import Layout
 from models.prompts import PromptEmbeds
 
@@ -48,9 +49,10 @@ class DryBackbone:
     size_multiple: int = 8
     scheduler_config: Mapping[str, Any] = field(default_factory=lambda: DRY_SCHEDULER)
 
-    def embed(self, prompt: str, negative_prompt: str) -> PromptEmbeds:
+    def embed(self, prompt: str, negative_prompt: str, template: str = PLAIN) -> PromptEmbeds:
         """Noise keyed by the text, [4, 8]."""
-        cond, uncond = (_noise(f"text:{text}", (4, 8)).to(self.dtype) for text in (prompt, negative_prompt))
+        texts = filled(template, prompt), negative_prompt
+        cond, uncond = (_noise(f"text:{text}", (4, 8)).to(self.dtype) for text in texts)
         return PromptEmbeds(cond.to(self.device), uncond.to(self.device))
 
     def predict(

@@ -40,6 +40,7 @@ class InversionProgram:
     around: Exchange
     schedule: Schedule
     fixed_point: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def num_steps(self) -> int:

@@ -248,6 +248,10 @@ class Program(Protocol):
     def num_steps(self) -> int:
         """How many steps there are."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for people: what of the job cannot be done as asked."""
+
     def phases(self, step: int) -> tuple[Exchange, ...]:
         """What every window publishes during `step`, in order; `step == num_steps` is `finish`."""
 

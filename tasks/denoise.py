@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from configs.job import RestyleJob
-from configs.presets import styled_prompt
+from configs.presets import template_of
 from models.methods.restyle import deflicker_steps, run_length
 from tasks.borrow import borrowed
 from tasks.correspond import pairs_base
@@ -22,7 +22,7 @@ from tasks.store.keys import StageKey, stage_key
 from tasks.store.manifest import Manifest
 from tasks.store.steps import StepLog
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,11 @@ def denoise_key(run: Run, shot: Shot, inputs: Sequence[Mapping[str, Any]]) -> St
     steps = deflicker_steps(job)
     params = {
         **shot.as_params(),
-        "prompt": styled_prompt(job.prompt, job.style),
-        **job.model_dump(
-            include={
-                "negative_prompt",
-                "num_inference_steps",
-                "guidance_scale",
-                "strength",
-                "seed",
-                "start",
-                "noise",
-            }
-        ),
+        "prompt": (job.prompt or "").strip(),
+        "template": template_of(job.style),  # apart: in a text too long for the model only the prompt is cut
+        **job.model_dump(include={"num_inference_steps", "guidance_scale", "seed", "start", "noise"}),
+        "strength": job.strength if job.start == "noised" else None,
+        "negative_prompt": job.negative_prompt if job.guidance_scale != 1.0 else None,
         "attention": job.attention.model_dump(),
         "controls": [c.model_dump() for c in job.model.controls],
         "loras": list(job.model.loras),
@@ -81,7 +74,7 @@ def denoise(run: Run, shot: Shot, inputs: Sequence[Ref]) -> Denoised:
             key=key,
             step_key=key.key,
             job=job,
-            prompt=styled_prompt(job.prompt, job.style),
+            prompt=job.prompt or "",
             size=shot.size,
             pts=shot.pts,
             condition=StageKey("condition", by_stage["condition"].key, {}),

@@ -57,6 +57,8 @@ def run_steps(
     def to_the_end() -> Stepped:
         nonlocal computed, newest
         described = engine.place(spec, windows)
+        for note in described.notes:
+            run.observe(Progress(run.source, stage, message=note, level="warning"))
         total = described.num_steps * len(windows)
         commit = log.newest()
         step = commit.step if commit else 0

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from configs.job import RestyleJob
+from configs.presets import template_of
 from models.attention import around_exchange, call_layout
 from models.backbone import Backbone
 from models.corrections import Deflicker, fill, post_filter, post_filter_exchange
@@ -45,6 +46,7 @@ class RestyleProgram:
     schedule: Schedule
     loop: Loop
     latent_shape: tuple[int, int, int]
+    notes: tuple[str, ...] = ()
 
     @property
     def num_steps(self) -> int:
@@ -88,11 +90,11 @@ def restyle_program(
 ) -> RestyleProgram:
     """Assemble the loop: windowed prediction with cross-frame attention, DDIM, deflicker at its steps.
 
-    `prompt` is the final text (style template filled in); `latent_shape` is (C, h, w) of the working size.
+    `prompt` is put into the template of the job's style; `latent_shape` is (C, h, w) of the working size.
     """
     full = from_config(backbone.scheduler_config, job.num_inference_steps)
     schedule = {"noise": full, "noised": full.truncate(job.strength), "inverted": full.invertible()}[job.start]
-    text = backbone.embed(prompt, job.negative_prompt)
+    text = backbone.embed(prompt, job.negative_prompt, template_of(job.style))
     scales = [c.scale for c in job.model.controls]
     pattern, size = job.attention.pattern, job.window.size
 
@@ -115,4 +117,4 @@ def restyle_program(
     if steps:
         corrections = (Deflicker(backbone, frozenset(steps), schedule, job.deflicker, size),)
     loop = Loop(len(schedule.timesteps), around_exchange(pattern), predict, DDIMSolver(schedule), corrections)
-    return RestyleProgram(job, backbone, schedule, loop, latent_shape)
+    return RestyleProgram(job, backbone, schedule, loop, latent_shape, text.notes)

@@ -13,10 +13,11 @@ from tasks.programs import ShotSpec
 
 @dataclass(frozen=True)
 class Described:
-    """What a placed program says of itself: how many steps, and what travels in each (`finish` last)."""
+    """What a placed program says of itself: how many steps, what travels in each (`finish` last), notes for people."""
 
     num_steps: int
     phases: tuple[tuple[Exchange, ...], ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,12 @@ def test_an_empty_job_file_changes_nothing(tmp_path: Path) -> None:
     assert build_job("dry", written(tmp_path, "# nothing\n"), (), PROMPT) == build_job("dry", None, (), PROMPT)
 
 
+@pytest.mark.parametrize("sets", [["strength=0.5"], ["strength=0.5", "start=inverted"]])
+def test_strength_where_it_would_do_nothing_is_refused(sets: list[str]) -> None:
+    assert "strength 0.5 needs start=noised" in refusal(sets=sets, flags=PROMPT)
+    assert build_job("pocket", None, ["strength=0.5", "start=noised"], PROMPT).strength == 0.5
+
+
 def test_trimmed_blending_needs_the_naive_mode() -> None:
     with pytest.raises(ConfigError, match="trimmed looks at frames one by one"):
         build_job("pocket", None, ["deflicker.operator=trimmed"], PROMPT)

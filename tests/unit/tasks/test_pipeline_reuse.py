@@ -106,6 +106,19 @@ def test_commit_interval_and_window_radius_reuse_what_they_should(restyle: Resty
     assert wider.output.latents_digest != first.output.latents_digest
 
 
+def test_a_negative_prompt_counts_only_where_guidance_reads_it(restyle: Restyle) -> None:
+    restyle(guidance_scale=1.0)
+    assert statuses(restyle(guidance_scale=1.0, negative_prompt="bad"))["denoise"] == "reused"
+    restyle()
+    assert statuses(restyle(negative_prompt="bad"))["denoise"] == "computed"
+
+
+def test_words_of_a_style_and_the_same_words_in_the_prompt_are_two_things(restyle: Restyle) -> None:
+    """In a text too long for the model only the prompt is cut."""
+    restyle(prompt="x, oil painting")
+    assert statuses(restyle(style="oil"))["denoise"] == "computed"
+
+
 def matched(result: VideoResult, store: Store) -> dict[str, Any]:
     """What stage `correspond` noted."""
     (stage,) = (stage for stage in result.stages if stage.stage == "correspond")
