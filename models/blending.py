@@ -22,7 +22,7 @@ from models.blend_operators import TAU, check, closes, coarse, confidence, plain
 from models.patchmatch import Field
 from models.remap import vote
 from models.sampling import Correspond, Window
-from models.tables import Entry, Mode, pairs_for_window, pairs_needed, query, reach
+from models.tables import Entry, Mode, pairs_for_window, query, reach
 
 __all__ = [
     "TAU",
@@ -33,11 +33,9 @@ __all__ = [
     "Mode",
     "Operator",
     "blend",
-    "blend_naive",
     "check",
     "guided",
     "pairs_for_window",
-    "pairs_needed",
     "query",
 ]
 
@@ -78,20 +76,6 @@ def blend(
     """
     blender = Blender(images, fields or guided(correspond), w, operator, patch, tau, detail, mode)
     return np.stack([blender.row(target, *reach(target, w, window.shot_frames)) for target in window.frames])
-
-
-def blend_naive(
-    window: Window,
-    images: Mapping[int, Image],
-    correspond: Correspond,
-    w: int,
-    operator: Operator = "mean",
-    patch: int = 5,
-    tau: float = TAU,
-    fields: Fields | None = None,
-) -> Image:
-    """`blend` by its definition: the oracle of the tables."""
-    return blend(window, images, correspond, w, operator, patch, tau, fields, mode="naive")
 
 
 def guided(correspond: Correspond) -> Fields:

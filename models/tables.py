@@ -80,47 +80,6 @@ def both_ways(pairs: set[Pair]) -> set[Pair]:
     return pairs | {(source, target) for target, source in pairs}
 
 
-def pairs_needed(n: int, w: int, operator: Operator = "mean", mode: Mode = "table") -> dict[int, tuple[int, ...]]:
-    """For each target frame of a shot of `n` frames, the sources whose fields blending any window needs.
-
-    Does not depend on how the shot is cut into windows. About log2(w) * 2 pairs a frame.
-    """
-    needed: dict[int, list[int]] = {target: [] for target in range(n)}
-    for target, source in sorted(pairs_for_window(Window(0, 0, n, n), w, operator, mode)):
-        needed[target].append(source)
-    return {target: tuple(sources) for target, sources in needed.items()}
-
-
-def pairs_count(n: int, w: int) -> int:
-    """How many fields blending a shot of `n` frames by tables takes, without listing one of them.
-
-    Frame t reads [a, b) on either side: the aligned blocks that [a, b) falls into. The first one, of s frames,
-    is its own entry and takes s - 1 fields; no frame ever needs a larger one there, so entries of fewer
-    frames come free. Each further block takes one field, and that pair is in no entry. O(n).
-    """
-    total = 0
-    for t in range(n):
-        first, last = reach(t, w, n)
-        for a, b, edge in ((first, t + 1, t + 1), (t, last + 1, t)):
-            longest = 1 << ((b - a).bit_length() - 1)
-            own = min(edge & -edge, longest) if edge else longest
-            total += own - 1 + _blocks(a, b) - 1
-    return total
-
-
-def _blocks(a: int, b: int) -> int:
-    """Number of aligned blocks of 2**k numbers that [a, b) falls into, each as large as possible.
-
-    They grow towards the number in a .. b that the highest power of two divides, and shrink beyond it: one
-    block for each bit set in the way from there to either end.
-    """
-    top = 0
-    if a > 0:
-        shift = ((a - 1) ^ b).bit_length() - 1
-        top = b >> shift << shift
-    return (b - top).bit_count() + (top - a).bit_count()
-
-
 def _pairs_of(target: int, first: int, last: int, mode: Mode) -> Iterator[Pair]:
     if mode == "naive":
         yield from ((target, source) for source in range(first, last + 1) if source != target)

@@ -16,7 +16,8 @@ from configs.overrides import build_job
 from flows.cli import main
 from models.judge import JUDGE_VERSION
 from models.pocket.styles import apply_style
-from models.tables import pairs_needed
+from models.sampling import Window
+from models.tables import pairs_for_window
 from tasks.correspond import correspond
 from tasks.decode import decode, index_of
 from tasks.engine.pool import EnginePool
@@ -83,7 +84,8 @@ def matching(clip: str, store: Path, *sets: str) -> dict[str, Any]:
 
 
 def test_plan_tells_correspondence_apart(clip: str, tmp_path: Path) -> None:
-    needed = sum(map(len, pairs_needed(FRAMES, 2).values()))
+    shot = Window(0, 0, FRAMES, FRAMES)
+    needed = len(pairs_for_window(shot, 2))
     first = matching(clip, tmp_path / "none", "deflicker.window=2")
     assert (first["method"], first["pairs"], first["cached"]) == ("patchmatch", needed, 0)
     assert first["basis"].startswith("a rule of thumb")
@@ -91,7 +93,7 @@ def test_plan_tells_correspondence_apart(clip: str, tmp_path: Path) -> None:
     assert first["bytes"] > 0
     assert matching(clip, tmp_path / "none", "deflicker.window=2", "deflicker.correspondence=flow")["method"] == "flow"
     naive = matching(clip, tmp_path / "none", "deflicker.window=2", "deflicker.mode=naive")
-    assert naive["pairs"] == sum(map(len, pairs_needed(FRAMES, 2, mode="naive").values())) > needed
+    assert naive["pairs"] == len(pairs_for_window(shot, 2, mode="naive")) > needed
     for nothing in ("deflicker.enabled=false", "deflicker.window=0", "deflicker.match=fastblend"):
         assert matching(clip, tmp_path / "none", nothing)["pairs"] == 0
 

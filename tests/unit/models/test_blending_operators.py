@@ -9,7 +9,7 @@ from models.blending import blend
 from models.metrics import sharpness
 from models.patchmatch import identity
 from models.remap import vote
-from models.tables import both_ways, pairs_for_window, pairs_needed
+from models.tables import both_ways, pairs_for_window
 from tests.deflicker_clips import WAYS, H, W, in_place, scattered, shifting, texture, whole
 
 
@@ -28,7 +28,6 @@ def test_blend_asks_for_the_declared_pairs_only(operator, mode):
 
     blend(window, pictures(11), noting, w, operator, mode=mode)
     assert asked == pairs_for_window(window, w, operator, mode)
-    assert asked == {(t, s) for t, of in pairs_needed(11, w, operator, mode).items() for s in of}
 
 
 def test_pairs_of_a_checked_blend_are_those_of_the_mean_both_ways():

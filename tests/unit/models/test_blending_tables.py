@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs.errors import ConfigError
-from models.blending import blend, blend_naive
+from models.blending import blend
 from models.patchmatch import identity
 from models.sampling import Window, windows_of
-from models.tables import Entry, pairs_count, pairs_for_window, pairs_needed, query
+from models.tables import Entry, pairs_for_window, query
+from tests.pairs_formula import pairs_count
 
 
 def in_place(target, source):
@@ -69,7 +70,7 @@ def test_queries_cover_each_frame_once_and_stay_inside(n, w, data):
 @settings(deadline=None)
 @given(n=st.integers(1, 60), w=st.integers(0, 12), size=st.integers(1, 9))
 def test_pairs_are_those_of_the_windows_together_and_within_reach(n, w, size):
-    pairs = {(t, s) for t, sources in pairs_needed(n, w).items() for s in sources}
+    pairs = pairs_for_window(whole(n), w)
     assert pairs == set().union(*(pairs_for_window(win, w) for win in windows_of(n, size)))
     assert all(0 < abs(t - s) <= w and 0 <= s < n for t, s in pairs)
     assert len(pairs) == pairs_count(n, w)
@@ -131,7 +132,7 @@ def test_confidence_equals_mean_where_matches_are_perfect():
 
 def test_naive_counts_frames_at_the_clip_ends():
     images = {f: np.full((12, 16, 3), f, np.float32) for f in range(5)}
-    out = blend_naive(whole(5), images, in_place, 2)
+    out = blend(whole(5), images, in_place, 2, mode="naive")
     np.testing.assert_allclose(out[:, 6, 6, 0], [1.0, 1.5, 2.0, 2.5, 3.0])
 
 

@@ -21,8 +21,8 @@ from flows import api
 from flows.cli import main
 from models.flow_match import flow_match, unmatched
 from models.patchmatch import nnf, nnf_batch
-from models.sampling import windows_of
-from models.tables import pairs_needed
+from models.sampling import Window, windows_of
+from models.tables import pairs_for_window
 from tasks import correspond as stage
 from tasks import matcher as matching
 from tasks.correspond import correspond, correspond_key, packs_name, pairs_asked, pairs_base
@@ -112,7 +112,7 @@ def test_frames_lie_in_the_same_folders_in_any_part_of_the_clip() -> None:
 @pytest.mark.parametrize("changes", [{}, {"mode": "naive"}, {"operator": "checked"}], ids=str)
 def test_the_job_decides_which_pairs(changes: dict[str, Any]) -> None:
     asked = pairs_asked(windows_of(FRAMES, WINDOW), config(window=3, **changes))
-    assert asked == {(t, s) for t, sources in pairs_needed(FRAMES, 3, **changes).items() for s in sources}
+    assert asked == pairs_for_window(Window(0, 0, FRAMES, FRAMES), 3, **changes)
 
 
 @pytest.mark.parametrize("first", [(0, 6), (3, FRAMES), (4, 8)])

@@ -12,7 +12,8 @@ import torch
 from configs.errors import Interrupted
 from configs.job import RestyleJob
 from flows.explain import explain
-from models.tables import pairs_needed
+from models.sampling import Window
+from models.tables import Pair, pairs_for_window
 from tasks.engine.pool import EnginePool
 from tasks.pipeline import restyle_video
 from tasks.run import Run, VideoResult
@@ -125,32 +126,35 @@ def matched(result: VideoResult, store: Store) -> dict[str, Any]:
     return store.require(StageKey("correspond", stage.key, {})).meta
 
 
+def pairs_needed(radius: int) -> set[Pair]:
+    return pairs_for_window(Window(0, 0, FRAMES, FRAMES), radius)
+
+
 def test_a_second_job_on_the_clip_matches_no_frames_again(restyle: Restyle, tmp_path: Path) -> None:
     """Another prompt finds the very list; smaller radii whose pairs are all there list them and compute none."""
     wide, store = restyle(), Store.attach(str(tmp_path / "store"))
-    asked = pairs_needed(FRAMES, 3)
-    assert matched(wide, store)["computed"] == matched(wide, store)["pairs"] == sum(map(len, asked.values()))
+    asked = pairs_needed(3)
+    assert matched(wide, store)["computed"] == matched(wide, store)["pairs"] == len(asked)
     assert statuses(restyle(prompt="y", seed=3))["correspond"] == "reused"
     for radius in (2, 1):
-        fewer = pairs_needed(FRAMES, radius)
-        assert all(set(fewer[t]) <= set(asked[t]) for t in fewer), "else this radius proves nothing"
+        fewer = pairs_needed(radius)
+        assert fewer <= asked, "else this radius proves nothing"
         again = restyle(prompt="z", deflicker={"window": radius})
         assert statuses(again)["correspond"] == "computed"
         assert statuses(again)["denoise"] == "computed"
-        assert matched(again, store)["pairs"] == sum(map(len, fewer.values())) > 0
+        assert matched(again, store)["pairs"] == len(fewer) > 0
         assert matched(again, store)["computed"] == matched(again, store)["written"] == 0
 
 
 def test_a_wider_radius_matches_only_what_is_new(restyle: Restyle, tmp_path: Path) -> None:
     restyle()
     wide, store = restyle(deflicker={"window": 4}), Store.attach(str(tmp_path / "store"))
-    known, asked = pairs_needed(FRAMES, 3), pairs_needed(FRAMES, 4)
-    new = sum(len(set(asked[t]) - set(known[t])) for t in asked)
+    new = len(pairs_needed(4) - pairs_needed(3))
     assert 0 < new == matched(wide, store)["computed"] < matched(wide, store)["pairs"]
 
 
 def test_the_report_counts_pairs_on_a_line_of_its_own(restyle: Restyle) -> None:
-    total = sum(map(len, pairs_needed(FRAMES, 3).values()))
+    total = len(pairs_needed(3))
     first, again = restyle(), restyle(prompt="y")
     for result, computed in ((first, total), (again, 0)):
         page = Path(result.output.report).read_text()
