@@ -68,7 +68,7 @@ class DeadLetter(Attempt):
     @property
     def path(self) -> str:
         """Where it lies in the store."""
-        return _path(self.job_id, self.source, self.relative)
+        return letter_path(self.job_id, self.source, self.relative)
 
     @property
     def inputs(self) -> str:
@@ -119,7 +119,7 @@ def write_dead(
         given["sources"] = [source]  # the others are none of this letter's business
     kept = redact_all(given)
     kept_source = redact(source)
-    before = _read(store, _path(job_id, kept_source, relative))
+    before = read_letter(store, letter_path(job_id, kept_source, relative))
     letter = DeadLetter(
         **_attempt(error, attempt).model_dump(),
         job_id=job_id,
@@ -162,17 +162,19 @@ def dead_letters(store: Store, job_id: str | None = None, *, buried: bool = Fals
     """
     for job in [job_id] if job_id is not None else store.blobs.children("dead")[1]:
         for path in sorted(store.blobs.children(f"dead/{job}")[0]):
-            letter = _read(store, path)
+            letter = read_letter(store, path)
             if letter is not None and (buried or letter.buried is None):
                 yield letter
 
 
-def _path(job_id: str, source: str, relative: str) -> str:
+def letter_path(job_id: str, source: str, relative: str) -> str:
+    """Where the letter about a source of a job lies; `source` without secrets."""
     named = json.dumps([source, relative]).encode()
     return f"dead/{job_id}/{hashlib.sha256(named).hexdigest()[:16]}.json"
 
 
-def _read(store: Store, path: str) -> DeadLetter | None:
+def read_letter(store: Store, path: str) -> DeadLetter | None:
+    """The letter at a path; None when there is none that can be read."""
     try:
         return DeadLetter.model_validate(store.read_record(path))
     except (ValidationError, SteadyframeError):

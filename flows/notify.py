@@ -37,7 +37,8 @@ log = logging.getLogger("steadyframe")
 class Message:
     """What is told about a job; its JSON object is what a plain webhook gets, with `subject` and `text` for people.
 
-    `dead` has one row per video that failed: `source`, `failure` (its class), `exception` and `message`.
+    `dead` has one row per video that failed: `source`, `failure` (its class), `exception` and `message`; `replay` is
+    the command that tries them again.
     """
 
     job: str
@@ -47,6 +48,7 @@ class Message:
     review: int
     dead: list[dict[str, str]] = field(default_factory=list)
     index: str = ""
+    replay: str = ""
 
     @property
     def subject(self) -> str:
@@ -65,8 +67,8 @@ class Message:
             lines.append(f"- and {len(self.dead) - _NAMED} more")
         if self.index:
             lines.append(f"index: {self.index}")
-        if self.job and any(row["source"] for row in self.dead):
-            lines.append(f"after the repair: steadyframe replay --job {self.job}")
+        if self.replay:
+            lines.append(f"after the repair: {self.replay}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -85,6 +87,9 @@ def message_of(result: JobResult, store: Store | None = None, index: str = "") -
     for row in rows:
         if row["source"] in letters:
             row["failure"] = letters[row["source"]].failure
+    videos = [row["source"] for row in rows if row["source"]]
+    # a library's video that died in an earlier job, unchanged since, has its letter there
+    only = f" --job {result.job}" if all(source in letters for source in videos) else ""
     return Message(
         job=result.job,
         method=result.method,
@@ -93,6 +98,7 @@ def message_of(result: JobResult, store: Store | None = None, index: str = "") -
         review=sum(output.review for output in result.outputs),
         dead=[{name: redact(text) for name, text in row.items()} for row in rows],
         index=redact(index),
+        replay=f"steadyframe replay{only}" if videos else "",
     )
 
 

@@ -142,6 +142,17 @@ def ends_all(error: BaseException) -> bool:
     return any(number in _FULL or (forbidden and denied) for number, denied in numbers)
 
 
+def lasts(error: BaseException) -> bool:
+    """Whether the same file and job would end so again: nothing but the file's own bytes had a part in it.
+
+    A disk, a network or a permission behind a refusal may be mended without the file being touched.
+    """
+    return classify(error) == "poison" and all(
+        _of_one(link) == "poison" or isinstance(link, ValueError) or (_of_one(link) is None and _is_media(link))
+        for link in causes(error)
+    )
+
+
 def causes(error: BaseException) -> Iterator[BaseException]:
     """The exception and what it was raised from, outermost first; each once."""
     seen: set[int] = set()
@@ -155,16 +166,24 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 
 def _of_one(error: BaseException) -> FailureClass | None:
     """What one exception says by itself: HTTP status, then its class, then the number of the system's error."""
-    names = [f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__]
+    names = _names(error)
     status = _http_status(error)
     if status is not None and (status in _BUSY_STATUS or status >= 500):
         return "transient"
     for name in names:
         if name in CLASSES:
             return CLASSES[name]
-    if isinstance(error, OSError) and _MEDIA not in names:
+    if isinstance(error, OSError) and not _is_media(error):
         return "transient" if error.errno in _PASSING else "config" if error.errno in _NO_PLACE else None
     return None
+
+
+def _names(error: BaseException) -> list[str]:
+    return [f"{cls.__module__}.{cls.__qualname__}" for cls in type(error).__mro__]
+
+
+def _is_media(error: BaseException) -> bool:
+    return _MEDIA in _names(error)
 
 
 def _http_status(error: BaseException) -> int | None:

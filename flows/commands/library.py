@@ -82,5 +82,6 @@ def _summary(result: Any) -> str:
     if facts.page:
         table.add_row("page", Text(facts.page, style="bold"))
     if facts.dead:
-        table.add_row("then", f"after the repair: steadyframe replay --job {result.job}")
+        only = "" if facts.dead_before else f" --job {result.job}"  # letters of earlier jobs wait there
+        table.add_row("then", f"after the repair: steadyframe replay{only}")
     return drawn(head(result), table)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,13 +20,13 @@ from flows.dead import write_dead
 from flows.demo import demo_clip
 from flows.library.ends import End, LibraryFacts, LibraryResult, result_of, rows_of, status_of
 from flows.library.flight import Flight
-from flows.library.known import Known, answered
+from flows.library.known import Death, Known, answered
 from flows.library.plan import Video
 from flows.library.room import Room
 from flows.progress import short_name
 from flows.sources import DEMO, stamp_of
 from flows.telemetry import telemetry
-from tasks.failure import ends_all
+from tasks.failure import ends_all, lasts
 from tasks.library_page import render_library
 from tasks.purse import Purse
 from tasks.results import ResultFolder
@@ -93,9 +94,9 @@ class Batch:
             self.most = flight.most
 
     def ended(self, end: End) -> None:
-        """Note an end; a dead video gets its letter."""
+        """Note an end; a video that died in this run gets its letter."""
         self.ends.append(end)
-        if end.dead and end.error is not None:
+        if end.dead and end.error is not None and not end.died_in:
             video = end.video
             write_dead(
                 self.store,
@@ -118,6 +119,7 @@ class Batch:
             computed=sum(end.computed for end in done),
             reused=sum(not end.computed for end in done),
             dead=sum(end.dead for end in self.ends),
+            dead_before=sum(bool(end.died_in) for end in self.ends),
             waiting=len(videos) - len(done) - sum(end.dead for end in self.ends),
             most_in_flight=self.most,
             seconds=time.monotonic() - self.began,
@@ -163,13 +165,15 @@ class Batch:
         """What an earlier run noted of this very video; a fault on the way is the business of the run that follows."""
         began = time.monotonic()
         try:
-            result = None if video.uri == DEMO else self.known.recall(self._run_of(video))
+            found = None if video.uri == DEMO else self.known.recall(self._run_of(video))
         except Exception:  # a note is a courtesy
             return None
-        if result is None:
+        if found is None:
             return None
-        telemetry().found(result)
-        return End(video, result, seconds=time.monotonic() - began)
+        if isinstance(found, Death):
+            return End(video, error=found.error, died_in=found.job_id)
+        telemetry().found(found)
+        return End(video, found, seconds=time.monotonic() - began)
 
     def _work(self, video: Video) -> VideoResult:
         """One video, in its thread: answered by the store, else run."""
@@ -180,14 +184,22 @@ class Batch:
         result = answered(run)
         if result is None:
             belongs = Belongs(self.job_id, self.attempt, video.number)
-            result = restyle_one(run, stoppable=True, belongs=belongs)
+            try:
+                result = restyle_one(run, stoppable=True, belongs=belongs)
+            except Exception as error:
+                if lasts(error):
+                    self._noted(run, partial(self.known.note_death, run, error, self.job_id, before, read))
+                raise
         else:
             telemetry().found(result)
-        try:
-            self.known.note(run, result, before, read)
-        except Exception as error:  # the next run will ask the keys instead
-            self.observe(Progress(run.source, "", message=f"no note was kept: {error}", level="debug"))
+        self._noted(run, partial(self.known.note, run, result, before, read))
         return result
+
+    def _noted(self, run: Run, note: Callable[[], None]) -> None:
+        try:
+            note()
+        except Exception as error:  # the next run will ask the keys instead, or try again
+            self.observe(Progress(run.source, "", message=f"no note was kept: {error}", level="debug"))
 
 
 def _bytes(video: Video) -> int:

@@ -19,7 +19,10 @@ from tasks.thumbnail import thumbnail_of
 
 
 class LibraryFacts(BaseModel):
-    """Counts of a library run: `dead` failed for good, `waiting` were not reached; `page` is its index."""
+    """Counts of a library run: `dead` failed for good, `waiting` were not reached; `page` is its index.
+
+    `dead_before` of the dead died in an earlier run, are unchanged since, and were not tried again.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,6 +30,7 @@ class LibraryFacts(BaseModel):
     computed: int = 0
     reused: int = 0
     dead: int = 0
+    dead_before: int = 0
     waiting: int = 0
     most_in_flight: int = 0
     seconds: float = 0.0
@@ -46,12 +50,16 @@ class LibraryResult(JobResult):
 
 @dataclass(frozen=True)
 class End:
-    """One video's end: its result, or its error; `seconds` this run spent on it."""
+    """One video's end: its result, or its error; `seconds` this run spent on it.
+
+    `died_in` is the earlier job that it died in, unchanged since, where this run did not try it again.
+    """
 
     video: Video
     result: VideoResult | None = None
     error: BaseException | None = None
     seconds: float = 0.0
+    died_in: str = ""
 
     @property
     def computed(self) -> bool:
@@ -132,7 +140,7 @@ def _row(job_id: str, video: Video, end: End | None, store: Store) -> LibraryRow
             error_class=type(end.error).__name__,
             message=str(end.error),
             failure=classify(end.error),
-            replay=f"steadyframe replay --job {job_id}",
+            replay=f"steadyframe replay --job {end.died_in or job_id}",
         )
     output = end.result.output
     return LibraryRow(

@@ -4,22 +4,28 @@ Two ways, both checked by what the store really holds. `recall` finds the note t
 file (bytes, times or ETag) and this very question (job, model, numerics, code) and looks its last artifacts up; it
 hashes nothing. `answered` walks the pipeline itself over a store that only answers, so the content keys decide. A note
 that does not fit in every point is no note: deleting them all costs time and changes no result.
+
+A video that its own bytes ended is noted too, and is not tried again while its dead letter waits. A changed file, job
+or code is another question; a replay that worked buries the letter.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from configs.errors import Interrupted
+from configs import errors
+from configs.errors import Interrupted, SteadyframeError, VideoError
 from configs.job import RestyleJob
 from configs.presets import styled_prompt
 from configs.redact import redact
+from flows.dead import letter_path, read_letter
 from flows.sources import DEMO, Stamp, is_url, stamp_of
 from tasks.code import code_digest
 from tasks.handover import place_output, place_report
@@ -70,14 +76,22 @@ def answered(run: Run) -> VideoResult | None:
         return None
 
 
+@dataclass(frozen=True)
+class Death:
+    """What a video died of in an earlier job, where it would again."""
+
+    error: SteadyframeError
+    job_id: str
+
+
 class Known:
-    """Notes of finished videos in one store; thread-safe."""
+    """Notes of finished and dead videos in one store; thread-safe."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def recall(self, run: Run) -> VideoResult | None:
-        """The result that an earlier run noted for this file and question, its files in place; None when unsure."""
+    def recall(self, run: Run) -> VideoResult | Death | None:
+        """What an earlier run noted for this file and question: its result, put in place, or its death; else None."""
         stamp = stamp_of(run.source)
         if stamp is None or not stamp.mark or run.source == DEMO:
             return None
@@ -85,6 +99,8 @@ class Known:
         try:
             if not isinstance(note, dict) or (note["bytes"], note["mark"]) != (stamp.bytes, stamp.mark):
                 return None
+            if "died" in note:
+                return self._death(run, note["died"])
             last = [self._store.lookup(StageKey(stage, note["last"][stage][0], {})) for stage in _LAST]
             if any(m is None or m.digest != note["last"][m.stage][1] for m in last):
                 return None
@@ -101,17 +117,29 @@ class Known:
 
         None is left of a file that has no mark, changed meanwhile, or changed so shortly before that it may again.
         """
-        if before is None or not before.mark or stamp_of(run.source) != before:
-            return
-        if before.changed and not before.changed < read - SETTLED_SECONDS:
+        if before is None or not _settled(run, before, read):
             return
         keys = {stage.stage: stage.key for stage in result.stages if stage.stage in _LAST}
         found = {stage: self._store.lookup(StageKey(stage, key, {})) for stage, key in keys.items()}
         last = {stage: [m.key, m.digest] for stage, m in found.items() if m is not None}
         if set(last) == set(_LAST):
-            seen = {"uri": redact(run.source), "bytes": before.bytes, "mark": before.mark, "noted": time.time()}
-            note = {**seen, "last": last, "result": result.model_dump(mode="json")}
+            note = {**_seen(run, before), "last": last, "result": result.model_dump(mode="json")}
             self._store.write_record(self._path(run), note)
+
+    def note_death(self, run: Run, error: BaseException, job_id: str, before: Stamp | None, read: float) -> None:
+        """Leave a note of a video that died in a job of what is in the file, as `note` does."""
+        if before is not None and _settled(run, before, read):
+            died = {"class": type(error).__name__, "message": redact(str(error)), "job": job_id}
+            self._store.write_record(self._path(run), {**_seen(run, before), "died": died})
+
+    def _death(self, run: Run, died: Mapping[str, str]) -> Death | None:
+        """The death that a note tells of; None when its letter is buried or gone."""
+        letter = read_letter(self._store, letter_path(died["job"], redact(run.source), run.relative))
+        if letter is None or letter.buried is not None:
+            return None
+        kind = getattr(errors, died["class"], VideoError)
+        tries = f"unchanged since it died; `steadyframe replay --job {died['job']}` tries it"
+        return Death(kind(f"{died['message']} ({tries})"), died["job"])
 
     def _path(self, run: Run) -> str:
         asked = [VERSION, run.source, run.relative, self._question(run)]
@@ -129,6 +157,16 @@ class Known:
             "files": [_files(control.path) for control in job.controls],
             "code": code_digest(),
         }
+
+
+def _settled(run: Run, before: Stamp, read: float) -> bool:
+    """Whether the file is what it was when it was read, and cannot have changed since without its mark showing it."""
+    settled = not before.changed or before.changed < read - SETTLED_SECONDS
+    return bool(before.mark) and stamp_of(run.source) == before and settled
+
+
+def _seen(run: Run, before: Stamp) -> dict[str, Any]:
+    return {"uri": redact(run.source), "bytes": before.bytes, "mark": before.mark, "noted": time.time()}
 
 
 def reused(result: VideoResult) -> VideoResult:

@@ -111,9 +111,9 @@ def test_runs_in_threads_keep_their_own_tasks_states_and_logs(
 
 
 def test_the_same_night_again_is_a_run_of_its_own(first: LibraryResult, night: Night) -> None:
-    second = night.run("include=good.mp4,bad.mp4")
+    second = night.run("include=good.mp4,bug.mp4")
     assert second.job != first.job
-    assert sorted(night.videos(second.job)) == ["bad", "good"]
+    assert sorted(night.videos(second.job)) == ["bug", "good"]
     assert {r.id for r in night.videos(first.job).values()}.isdisjoint(
         {r.id for r in night.videos(second.job).values()}
     )

@@ -13,10 +13,10 @@ from typing import Any
 import fsspec
 import pytest
 
-from configs.errors import ConfigError, StoreError, WeightsError
+from configs.errors import ConfigError, StoreError, UnreadableVideo, WeightsError
 from configs.library import LibraryJob
 from configs.library_layers import build_library
-from flows.dead import dead_letters
+from flows.dead import bury, dead_letters
 from flows.library.ends import LibraryResult
 from flows.library.plan import _outside_of
 from flows.library.running import run_library
@@ -178,6 +178,47 @@ def test_the_dead_have_letters_and_stop_nobody(library: Library, monkeypatch: py
     assert (result.library.videos, result.library.dead, result.library.computed) == (3, 2, 1)
     assert library.run("failed_share=0.5").status == "failed"
     assert library.run("failed_share=0.5").exit_code == 3
+
+
+def test_a_video_that_died_is_not_tried_again_until_something_changed(library: Library, clip: Path) -> None:
+    broken = library.folder / "in" / "broken.mp4"
+    broken.write_bytes(b"not a video")
+    first = library.run()
+    assert library.names == ["a.mp4", "broken.mp4", "c.mp4"]
+    second = library.run()
+    assert (second.status, second.exit_code, library.names) == ("partial", 3, [])
+    assert (second.library.dead, second.library.dead_before, second.library.reused) == (1, 1, 2)
+    (error,) = second.errors
+    assert error.class_name == "UnreadableVideo"
+    assert error.message == (
+        f"{first.errors[0].message} (unchanged since it died; `steadyframe replay --job {first.job}` tries it)"
+    )
+    assert [letter.job_id for letter in dead_letters(library.store)] == [first.job], "one letter, not one a night"
+    assert library.run().errors == second.errors, "told in the same words every night"
+    library.run("seed=1")
+    assert "broken.mp4" in library.names, "another job is another question"
+    shutil.copy(clip, broken)
+    assert library.run().status == "reused", "a.mp4 has that content"
+
+
+def test_a_replay_that_worked_lifts_a_death(library: Library) -> None:
+    (library.folder / "in" / "broken.mp4").write_bytes(b"not a video")
+    library.run()
+    for letter in dead_letters(library.store):
+        bury(library.store, letter)
+    assert library.run().library.dead_before == 0
+    assert library.names == ["broken.mp4"]
+
+
+def test_a_death_that_may_pass_is_tried_every_night(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    def restyle_one(run: Run, stoppable: bool, belongs: object) -> VideoResult:
+        library.ran.append(Path(run.source).name)
+        raise UnreadableVideo("could not be fetched") from PermissionError(errno.EACCES, "no")
+
+    monkeypatch.setattr("flows.video.restyle_one", restyle_one)
+    for _ in range(2):
+        library.run()
+        assert library.names == ["a.mp4", "c.mp4"]
 
 
 def test_a_job_that_asks_too_much_of_one_video_ends_that_one_only(library: Library) -> None:

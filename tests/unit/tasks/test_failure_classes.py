@@ -6,10 +6,11 @@ import errno
 import importlib
 from typing import get_args
 
+import av.error
 import pytest
 
 from configs import errors
-from tasks.failure import ACTIONS, CLASSES, FailureClass, causes, classify, ends_all
+from tasks.failure import ACTIONS, CLASSES, FailureClass, causes, classify, ends_all, lasts
 from tasks.store import TornArtifact
 
 
@@ -140,3 +141,23 @@ def test_what_ends_one_video_ends_the_library_only_where_it_would_end_all(
     error: BaseException, all_of_them: bool
 ) -> None:
     assert ends_all(error) == all_of_them
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (errors.UnreadableVideo("empty"), True),
+        (errors.VideoConfigError("shots.2"), True),
+        (errors.NumericsError("nan"), True),
+        (caused(errors.UnreadableVideo("no video"), av.error.InvalidDataError(1094995529, "Invalid data")), True),
+        (caused(errors.UnreadableVideo("too short to map"), ValueError("mmap")), True),
+        (caused(errors.UnreadableVideo("may not be read"), PermissionError(errno.EACCES, "no")), False),
+        (caused(errors.UnreadableVideo("no room to fetch it"), OSError(errno.ENOSPC, "full")), False),
+        (caused(errors.UnreadableVideo("no credentials"), Busy(403)), False),
+        (caused(errors.UnreadableVideo("away"), ConnectionRefusedError()), False),
+        (errors.StoreError("full"), False),
+        (KeyError("x"), False),
+    ],
+)
+def test_only_what_the_file_itself_ended_would_end_so_again(error: BaseException, again: bool) -> None:
+    assert lasts(error) == again
