@@ -57,6 +57,11 @@ class DeflickerJob(Strict):
         le=4096,
         description="long side in pixels at most; a larger video is blended at this size and gets the change enlarged",
     )
+    keep_matches: bool = Field(
+        True,
+        description="false: frames are matched just ahead of the filter and no match is kept, for clips too long to "
+        "keep them all; the same frames come out, and another job on the clip matches them again",
+    )
     input: InputConfig = InputConfig()
     output: OutputConfig = OutputConfig()
 
@@ -143,7 +148,7 @@ def keyframes_of(item: Any) -> Iterator[Any]:
         yield item
         return
     number, sign, image = item.partition("=")
-    if sign and number.strip().isdigit():
+    if sign and number.strip().isdecimal():
         yield {"frame": int(number), "image": image}
         return
     path = Path(item).expanduser()

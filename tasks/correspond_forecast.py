@@ -6,7 +6,7 @@ Reads manifests and lists of pairs only: no frame, no match.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
@@ -51,14 +51,30 @@ def forecast(
     found: Sequence[Manifest] | None = None,
     device: str = "cpu",
 ) -> PairForecast:
-    """Forecast for shots [first, stop) at working size (height, width); `digests`: of all frames, None if unknown.
+    """Forecast for shots [first, stop) at working size (height, width), blended as `config` says.
+
+    Other arguments as of `forecast_of`.
+    """
+    asked = ((first, stop, pairs_asked(windows_of(stop - first, window_size), config)) for first, stop in shots)
+    return forecast_of(store, config, asked, size, digests, found, device)
+
+
+def forecast_of(
+    store: Store,
+    config: DeflickerConfig,
+    shots: Iterable[tuple[int, int, Collection[tuple[int, int]]]],
+    size: tuple[int, int],
+    digests: Sequence[str] | None,
+    found: Sequence[Manifest] | None = None,
+    device: str = "cpu",
+) -> PairForecast:
+    """Forecast for shots (first, stop, pairs of shot-relative frames); `digests`: of all frames, None if unknown.
 
     `found` are manifests of earlier shots to learn from (default: `matched` of the store); `device` matches.
     """
     found = matched(store) if found is None else found
     pairs = cached = 0
-    for first, stop in shots:
-        wanted = pairs_asked(windows_of(stop - first, window_size), config)
+    for first, stop, wanted in shots:
         pairs += len(wanted)
         if digests is not None and wanted:
             there = _held(store, found, packs_name(config, size, device), digests[first:stop])

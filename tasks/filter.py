@@ -1,6 +1,6 @@
 """Stage `filter`: the deflicker on the frames of a finished video, as a stream of strips.
 
-Whatever the length of the clip it holds the frames within the window's reach, one strip, and a few packs of matches.
+Whatever the length of the clip it holds the frames within the window's reach, one strip, and a few matches.
 A run that was killed left whole strips: the next one computes the others, with the same bits, since a stream that
 begins in the middle begins at a multiple of every table's length.
 """
@@ -8,7 +8,8 @@ begins in the middle begins at a multiple of every table's length.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +21,15 @@ from configs.deflicker_job import DeflickerJob
 from configs.errors import Interrupted
 from models.blend_operators import TAU
 from models.blend_stream import BlendStream
-from models.blending import Fields
+from models.blending import Fields, guided
+from models.sampling import Correspond
 from models.style_match import StyleFields
 from tasks.clip import Clip
 from tasks.correspond import pairs_base
+from tasks.guide_frames import GuideFrames
+from tasks.matcher import Matcher
 from tasks.matches import StoredMatches
+from tasks.matches_ahead import MatchesAhead
 from tasks.ref import Ref
 from tasks.run import Progress, Run
 from tasks.shot import Shot
@@ -40,15 +45,16 @@ VERSION = 1
 Picture = npt.NDArray[np.uint8]
 
 
-def filter_shot(run: Run, job: DeflickerJob, clip: Clip, shot: Shot, inputs: Sequence[Ref]) -> Ref:
+def filter_shot(run: Run, job: DeflickerJob, clip: Clip, shot: Shot, inputs: Sequence[Mapping[str, Any]]) -> Ref:
     """Blend the frames of `clip` in one `shot` of its guide; strips of 8-bit frames of the clip's own size.
 
-    `shot.size` is the size at which frames are matched and blended. Raises Interrupted between two strips.
+    `shot.size` is the size at which frames are matched and blended; `inputs` name the matches, which with
+    `job.keep_matches` are in the store. Raises Interrupted between two strips.
     """
     chosen = job.deflicker.model_dump(exclude={"steps", "enabled", "vae_residual", "post"})
     size = [clip.facts.height, clip.facts.width]
     params = {**shot.as_params(), "deflicker": chosen, "tau": TAU, "full": size}
-    links = [clip.decoded.as_input(), shot.decoded.as_input(), *(r.as_input() for r in inputs)]
+    links = [clip.decoded.as_input(), shot.decoded.as_input(), *inputs]
     key = stage_key("filter", VERSION, params, {}, links, None)
 
     def compute(writing: Writing) -> Computed:
@@ -81,17 +87,19 @@ class _Filter:
     shot: Shot
 
     def __enter__(self) -> _Filter:
-        shot, clip = self.shot, self.clip
-        self._video = FrameReader(clip.path, clip.facts, clip.index)
-        self._guide = FrameReader(shot.path, shot.facts, shot.index, shot.size)
-        most = 2 * (2 * self.job.deflicker.window // 8 + 2)  # targets lie within w of the frame that is blended
-        base = pairs_base(self.run, shot)
-        self._matches = StoredMatches(self.run.store, base, shot.digests, most)
+        shot, clip, w = self.shot, self.clip, self.job.deflicker.window
+        with ExitStack() as stack:
+            self._video = stack.enter_context(FrameReader(clip.path, clip.facts, clip.index))
+            # one to match from and one to refine with, which is some frames behind
+            self._matching, self._guide = (stack.enter_context(GuideFrames(shot, 2 * w)) for _ in range(2))
+            self._matcher = stack.enter_context(Matcher(self.run))
+            most = 2 * (2 * w // 8 + 2)  # targets lie within w of the frame that is blended
+            self._stored = StoredMatches(self.run.store, pairs_base(self.run, shot), shot.digests, most)
+            self._opened = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._video.close()
-        self._guide.close()
+        self._opened.close()
 
     def frames(self, first: int, stop: int) -> Iterator[Picture]:
         """Frames [first, stop) of the shot, blended with their neighbours on either side."""
@@ -116,36 +124,30 @@ class _Filter:
     def _stream(self, base: int) -> BlendStream:
         chosen = self.job.deflicker
 
-        def correspond(target: int, source: int) -> tuple[Any, Any]:
-            return self._matches(base + target, base + source)
+        def matches(target: int, source: int) -> tuple[Any, Any]:
+            return known(target, source)
 
-        fields = None
+        fields: Fields = guided(matches)
         if chosen.match != "guide":
-            guides = _Guides(self._guide, self.shot)
-            fields = _shifted(StyleFields(guides, self._matches, chosen.match, chosen.patch, chosen.seed), base)
-        return BlendStream(
+            fields = StyleFields(self._guide, matches, chosen.match, chosen.patch, chosen.seed)
+        stream = BlendStream(
             self.shot.frames - base,
-            correspond,
+            matches,
             chosen.window,
             chosen.operator,
             chosen.patch,
             TAU,
             chosen.detail,
             chosen.mode,
-            fields,
+            _shifted(fields, base),
         )
-
-
-class _Guides(dict[int, Picture]):
-    """Guide frames of a shot by number, read when asked for; the reader keeps the last ones."""
-
-    def __init__(self, reader: FrameReader, shot: Shot) -> None:
-        super().__init__()
-        self._reader, self._shot = reader, shot
-
-    def __missing__(self, frame: int) -> Picture:
-        number = self._shot.first + frame
-        return self._reader.read(number, number + 1)[0]
+        known: Correspond = self._stored
+        if not self.job.keep_matches:
+            frames = range(self.shot.frames - base)
+            needed = (((base + t, base + s) for t, s in stream.pairs_of(frame)) for frame in frames)
+            guide = self._matching
+            known = MatchesAhead(self._matcher, self._stored, needed, lambda pair: (guide[pair[0]], guide[pair[1]]))
+        return stream
 
 
 def _shifted(fields: Fields, base: int) -> Fields:

@@ -5,7 +5,8 @@ Probe, decode, correspond are those of a restyle, so what a restyle of the same 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -13,21 +14,26 @@ from typing import Any
 
 from configs.deflicker_job import DeflickerJob
 from configs.errors import ConfigError
+from models.keyframes import pairs_for_keys
 from tasks.clip import Clip, open_clip
-from tasks.correspond import correspond
+from tasks.correspond import correspond, correspond_key, pairs_asked
+from tasks.correspond_forecast import forecast_of
 from tasks.denoise import digest_over
 from tasks.evaluate import metrics_of
 from tasks.filter import filter_shot
 from tasks.filter_result import encode_filtered, evaluate_filtered
 from tasks.handover import place_output
-from tasks.key_filter import fill_shot, match_keys
+from tasks.key_filter import fill_shot, keys_key, match_keys
 from tasks.key_images import check_shape, key_images, keys_of_shots
+from tasks.matcher import Pair, device_of
 from tasks.recorded import Do, Recorded, directly
 from tasks.ref import Ref
 from tasks.run import Run, VideoOutput, VideoResult, WindowSteps
 from tasks.shot import Shot
+from tasks.store import StageKey
 from tasks.video.frames import working_size
 from tasks.video.source import local_copy
+from tasks.words import size
 
 
 def deflicker_video(job: DeflickerJob, run: Run, do: Do = directly) -> VideoResult:
@@ -89,32 +95,66 @@ def shots_of(job: DeflickerJob, run: Run, kept: Clip, guide: Clip) -> list[Shot]
     That is the size of `kept` (what comes out), no side over `job.working_size`: the guide is brought to it. So a
     video of the guide's own size is filtered pixel by pixel.
     """
-    size = working_size(kept.facts, job.working_size, 1)
+    shape = working_size(kept.facts, job.working_size, 1)
     return [
-        Shot(n, first, stop, size, run.job.window.size, guide.facts, guide.index, guide.path, guide.decoded)
+        Shot(n, first, stop, shape, run.job.window.size, guide.facts, guide.index, guide.path, guide.decoded)
         for n, (first, stop) in enumerate(guide.index.shots)
     ]
 
 
 def _filter(job: DeflickerJob, run: Run, staged: Do, clip: Clip, shots: Sequence[Shot]) -> list[Ref]:
     done = []
+    matched = job.deflicker.window and job.deflicker.match != "fastblend"  # which searches for every match itself
+    if matched and job.keep_matches:
+        check_space(run, shots, lambda shot: pairs_asked(shot.windows, job.deflicker))
     for shot in shots:
         part = _part(shot, shots)
         inputs = []
-        if job.deflicker.window and job.deflicker.match != "fastblend":  # which searches for every match itself
-            inputs.append(staged("correspond", part, partial(correspond, run, shot)))
+        if matched:
+            inputs.append(_link(correspond_key(run, shot)))
+            if job.keep_matches:
+                staged("correspond", part, partial(correspond, run, shot))
         done.append(staged("filter", part, partial(filter_shot, run, job, clip, shot, inputs)))
     return done
 
 
 def _fill(job: DeflickerJob, run: Run, staged: Do, guide: Clip, shots: Sequence[Shot]) -> list[Ref]:
-    keys = key_images(run, job.keyframes, guide)
+    keys = keys_of_shots(key_images(run, job.keyframes, guide), guide.index.shots, guide.index.first)
+    if job.keep_matches:
+        check_space(run, shots, lambda shot: pairs_for_keys(shot.frames, keys[shot.number]))
     done = []
-    for shot, own in zip(shots, keys_of_shots(keys, guide.index.shots, guide.index.first), strict=True):
+    for shot, own in zip(shots, keys, strict=True):
         part = _part(shot, shots)
-        matched = staged("correspond", part, partial(match_keys, run, shot, own))
-        done.append(staged("filter", part, partial(fill_shot, run, job, shot, own, matched)))
+        if job.keep_matches:
+            staged("correspond", part, partial(match_keys, run, shot, own))
+        link = _link(keys_key(run, shot, own))
+        done.append(staged("filter", part, partial(fill_shot, run, job, shot, own, link)))
     return done
+
+
+def check_space(run: Run, shots: Sequence[Shot], asked: Callable[[Shot], Collection[Pair]]) -> None:
+    """Refuse to begin matches that the store's disk will not hold. Errors: ConfigError; silent where no disk is known.
+
+    An hour of 1080p takes hundreds of gigabytes, and would take hours to find that out.
+    """
+    folder = run.store.blobs.local_path("pairs")
+    if folder is None:
+        return
+    wanted = ((shot.first, shot.stop, asked(shot)) for shot in shots)
+    config, device = run.job.deflicker, device_of(run.engines)
+    found = forecast_of(run.store, config, wanted, shots[0].size, shots[0].index.digests, device=device)
+    free = shutil.disk_usage(folder.parent).free
+    if found.bytes > free:
+        raise ConfigError(
+            f"the matches of {found.pairs - found.cached} pairs of frames take about {size(found.bytes)} and the store "
+            f"{run.store.url} has {size(free)} left: give --set keep_matches=false, which matches just ahead of the "
+            "filter and keeps none, or another --store"
+        )
+
+
+def _link(key: StageKey) -> dict[str, Any]:
+    """A stage as an input of another, whether its artifact is there or not."""
+    return {"stage": key.stage, "key": key.key}
 
 
 def _part(shot: Shot, shots: Sequence[Shot]) -> str:

@@ -8,9 +8,10 @@ strips with the match errors of their frames: the next one makes the others.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,15 +20,18 @@ from configs.deflicker_job import DeflickerJob
 from configs.errors import Interrupted
 from models.blend_operators import TAU
 from models.keyframes import Image, mix_of, pairs_for_keys, segments
+from models.sampling import Correspond
 from tasks.correspond import list_of_pairs, pairs_base
 from tasks.key_images import KeyImage
-from tasks.matcher import Added, Pair, add_missing
+from tasks.matcher import Added, Matcher, Pair, add_missing
 from tasks.matches import StoredMatches
+from tasks.matches_ahead import MatchesAhead
 from tasks.ref import Ref
 from tasks.run import Progress, Run
 from tasks.shot import Shot
 from tasks.stage import Computed, Writing, run_stage
-from tasks.store.keys import stage_key
+from tasks.store import Store
+from tasks.store.keys import StageKey, stage_key
 from tasks.store.manifest import Part
 from tasks.strips import strip_length, strip_name, strips_left, write_strip
 from tasks.video.frames import FrameReader, upscale
@@ -57,51 +61,55 @@ class SegmentReport:
 
 def match_keys(run: Run, shot: Shot, keys: Mapping[int, KeyImage]) -> Ref:
     """Match every frame of the shot with the one or two keys around it; packs are shared with all jobs on the guide."""
-    base, pairs = pairs_base(run, shot), pairs_for_keys(shot.frames, keys)
-    params = {**shot.as_params(), "keys": sorted(keys), "pairs": base}
-    key = stage_key("correspond", VERSION, params, {}, [shot.decoded.as_input()], None)
+    pairs = pairs_for_keys(shot.frames, keys)
 
     def add() -> tuple[Sequence[Pair], Added]:
         with _GuideFrames(shot) as guide:
-            return pairs, add_missing(run, shot, base, pairs, guide.target, guide.key)
+            return pairs, add_missing(run, shot, pairs_base(run, shot), pairs, guide.target, guide.key)
 
-    return list_of_pairs(run, shot, key, add)
+    return list_of_pairs(run, shot, keys_key(run, shot, keys), add)
 
 
-def fill_shot(run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyImage], matched: Ref) -> Ref:
+def keys_key(run: Run, shot: Shot, keys: Iterable[int]) -> StageKey:
+    """Key of the list of pairs between the frames of the shot and its keys."""
+    params = {**shot.as_params(), "keys": sorted(keys), "pairs": pairs_base(run, shot)}
+    return stage_key("correspond", VERSION, params, {}, [shot.decoded.as_input()], None)
+
+
+def fill_shot(run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyImage], matched: Mapping[str, Any]) -> Ref:
     """Every frame of the shot at the guide's own size: keys as they are, the others made of them.
 
-    The artifact's meta holds `segments`, a `SegmentReport` each, frames counted in the index.
+    `matched` names the matches, which with `job.keep_matches` are in the store. The artifact's meta holds `segments`, a
+    `SegmentReport` each, frames counted in the index.
     """
     size = (shot.facts.height, shot.facts.width)
     painted = {str(frame): key.digest for frame, key in sorted(keys.items())}
     chosen = {"operator": job.deflicker.operator, "patch": job.deflicker.patch, "tau": TAU}
     params = {**shot.as_params(), "keys": painted, "full": list(size), **chosen}
-    key = stage_key("filter", VERSION, params, {}, [shot.decoded.as_input(), matched.as_input()], None)
+    key = stage_key("filter", VERSION, params, {}, [shot.decoded.as_input(), matched], None)
 
     def compute(writing: Writing) -> Computed:
         length, missed = strip_length(*size), dict[int, float]()
-        left, filling = strips_left(run.store, key), _Filling(run, job, shot, keys)
-        parts: list[Part] = []
-        resumed = 0
-        for number, first in enumerate(range(0, shot.frames, length)):
-            numbers = range(first, min(first + length, shot.frames))
-            kept, note = left.get(strip_name(number)), f"steps/{key.key}/missed-{number:06d}.json"
-            told = run.store.read_record(note) if kept else None
-            if kept is not None and isinstance(told, list) and len(told) == len(numbers):
-                errors, resumed = told, resumed + 1
-            else:
-                filled = [filling.frame(frame) for frame in numbers]
-                errors = [error for _, error in filled]
-                run.store.write_record(note, errors)  # first: a strip without its errors would have to be made again
-                kept = write_strip(run.store, key, number, [frame for frame, _ in filled])
-            missed |= zip(numbers, errors, strict=True)
-            parts.append(kept)
-            run.observe(Progress(run.source, "filter", numbers.stop, shot.frames))
-            if run.should_stop():
-                raise Interrupted(f"stopped in filter; {len(parts)} strips are kept, run it again to go on")
+        strips = [range(first, min(first + length, shot.frames)) for first in range(0, shot.frames, length)]
+        left, parts = _left(run.store, key, strips), list[Part]()
+        missing = [frame for number, strip in enumerate(strips) if number not in left for frame in strip]
+        with _Filling(run, job, shot, keys, missing) as filling:
+            for number, strip in enumerate(strips):
+                if number in left:
+                    part, errors = left[number]
+                else:
+                    filled = [filling.frame(frame) for frame in strip]
+                    errors = [error for _, error in filled]
+                    # first: a strip without its errors would have to be made again
+                    run.store.write_record(_note(key, number), errors)
+                    part = write_strip(run.store, key, number, [frame for frame, _ in filled])
+                missed |= zip(strip, errors, strict=True)
+                parts.append(part)
+                run.observe(Progress(run.source, "filter", strip.stop, shot.frames))
+                if run.should_stop():
+                    raise Interrupted(f"stopped in filter; {len(parts)} strips are kept, run it again to go on")
         reports = [asdict(report) for report in _reports(shot, keys, missed)]
-        return parts, {"segments": reports, "strips": len(parts), "resumed": resumed}
+        return parts, {"segments": reports, "strips": len(parts), "resumed": len(left)}
 
     ref = run_stage(run, key, compute)
     if ref.status == "computed":
@@ -109,20 +117,50 @@ def fill_shot(run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyIma
     return ref
 
 
+def _note(key: StageKey, strip: int) -> str:
+    return f"steps/{key.key}/missed-{strip:06d}.json"
+
+
+def _left(store: Store, key: StageKey, strips: Sequence[range]) -> dict[int, tuple[Part, list[float]]]:
+    """Whole strips of a stopped run that have the match errors of their frames, by number."""
+    kept, found = strips_left(store, key), dict[int, tuple[Part, list[float]]]()
+    for number, strip in enumerate(strips):
+        if (part := kept.get(strip_name(number))) is not None:
+            errors = store.read_record(_note(key, number))
+            if isinstance(errors, list) and len(errors) == len(strip):
+                found[number] = part, errors
+    return found
+
+
 class _Filling:
-    """The frames of a shot in about their order; the one or two keys around the last one are held.
+    """The frames `missing` of a shot, in their order; the one or two keys around the last one are held.
 
     Below the guide's own size a key loses detail. What it lost is carried along the same field, enlarged, and added,
     or every key would be a flash of sharpness among soft frames.
     """
 
-    def __init__(self, run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyImage]) -> None:
+    def __init__(
+        self, run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyImage], missing: Iterable[int]
+    ) -> None:
         self._shot, self._keys, self._chosen = shot, keys, job.deflicker
         self._size = (shot.facts.height, shot.facts.width)
-        self._matches = StoredMatches(run.store, pairs_base(run, shot), shot.digests, 4)
         self._around = {m: segment.keys for segment in segments(shot.frames, keys) for m in segment.frames}
+        stored = StoredMatches(run.store, pairs_base(run, shot), shot.digests, 4)
+        self._matches: Correspond = stored
+        self._opened = ExitStack()
+        if not job.keep_matches:
+            guide = self._opened.enter_context(_GuideFrames(shot))
+            needed = ([(m, key) for key in self._around.get(m, ())] for m in missing)
+            matcher = self._opened.enter_context(Matcher(run))
+            self._matches = MatchesAhead(matcher, stored, needed, lambda p: (guide.target(p[0]), guide.key(p[1])))
         self._small: dict[int, Image] = {}
         self._lost: dict[int, Image] = {}
+
+    def __enter__(self) -> _Filling:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
 
     def frame(self, frame: int) -> tuple[Picture, float]:
         """Frame `frame` uint8 [H,W,3] with its match error; a key is as it was painted, and has none."""

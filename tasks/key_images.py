@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -35,12 +36,15 @@ class KeyImage:
     digest: str
 
     def read(self, height: int, width: int) -> Picture:
-        """uint8 RGB [height,width,3]; a file of that size comes back as it is."""
-        return upscale(read_picture(self.path), height, width)
+        """uint8 RGB [height,width,3]; a file of that size comes back as it is. Errors: ConfigError if it changed."""
+        data = _bytes_of(self.path)
+        if _digest(data) != self.digest:  # what is made of it would be kept under the name of the old picture
+            raise ConfigError(f"{self.path}: changed while the run went; run the same command again")
+        return upscale(_decoded(self.path, data), height, width)
 
 
 def key_images(run: Run, keyframes: Sequence[Keyframe], clip: Clip) -> list[KeyImage]:
-    """All keys in order of their frames, each opened once to check it; a key of another size is told of.
+    """All keys in order of their frames, each opened once to check it; another size and transparency are told of.
 
     Errors: ConfigError for a missing or unreadable file, a frame outside the clip, another shape.
     """
@@ -51,13 +55,17 @@ def key_images(run: Run, keyframes: Sequence[Keyframe], clip: Clip) -> list[KeyI
         path = Path(key.image).expanduser()
         if not first <= key.frame <= last:
             raise ConfigError(f"{path}: keyframe {key.frame} lies outside frames {first} to {last} of {clip.facts.uri}")
-        picture = read_picture(path)
+        data = _bytes_of(path)
+        picture = _decoded(path, data)
         size = f"{picture.shape[1]}x{picture.shape[0]}"
         check_shape(f"{path} is {size}", picture.shape[:2], f"the guide is {width}x{height}", (height, width))
         if picture.shape[:2] != (height, width):
             text = f"{path}: {size} brought to {width}x{height}, the size of the guide"
             run.observe(Progress(run.source, "filter", message=text, level="warning"))
-        found.append(KeyImage(key.frame - first, path, hashlib.sha256(path.read_bytes()).hexdigest()))
+        if _transparent(data):
+            text = f"{path}: is partly transparent, which is dropped: flatten it onto the guide if that is not meant"
+            run.observe(Progress(run.source, "filter", message=text, level="warning"))
+        found.append(KeyImage(key.frame - first, path, _digest(data)))
     return sorted(found, key=lambda key: key.frame)
 
 
@@ -90,11 +98,38 @@ def check_shape(mine: str, size: tuple[int, ...], theirs: str, other: tuple[int,
         raise ConfigError(f"{mine} and {theirs}: not the same shape; crop or export it in the guide's shape")
 
 
-def read_picture(path: Path) -> Picture:
-    """uint8 RGB [H,W,3] of a picture file; transparency is dropped, 16 bit become 8. Errors: ConfigError."""
+def _bytes_of(path: Path) -> bytes:
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such picture; check the path")
-    picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+
+
+def _decoded(path: Path, data: bytes) -> Picture:
+    """uint8 RGB [H,W,3] of a picture file; transparency is dropped, 16 bit become 8. Errors: ConfigError."""
+    picture = _image(data, cv2.IMREAD_COLOR)
     if picture is None:
         raise ConfigError(f"{path}: is no picture that can be read; export it as PNG")
     return np.ascontiguousarray(picture[..., ::-1])
+
+
+def _transparent(data: bytes) -> bool:
+    """Whether a picture has pixels that are not opaque."""
+    picture = _image(data, cv2.IMREAD_UNCHANGED)
+    if picture is None or picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype.kind != "u":
+        return False
+    return bool((picture[..., 3] < np.iinfo(picture.dtype).max).any())
+
+
+def _image(data: bytes, how: int) -> npt.NDArray[Any] | None:
+    """What OpenCV makes of a file's bytes; None where it is no picture, of which it throws at some."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), how)
+    except cv2.error:
+        return None
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

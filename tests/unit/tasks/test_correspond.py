@@ -20,7 +20,8 @@ from configs.overrides import build_job
 from flows import api
 from flows.cli import main
 from models.flow_match import flow_match, unmatched
-from models.patchmatch import nnf, nnf_batch
+from models.frame_match import frame_match
+from models.patchmatch import nnf
 from models.sampling import Window, windows_of
 from models.tables import pairs_for_window
 from tasks import correspond as stage
@@ -172,12 +173,11 @@ def test_frames_of_the_guide_are_decoded_once(ready: Ready) -> None:
 def test_a_gpu_is_handed_batches_and_named_in_the_packs(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[int, str]] = []
 
-    def stand_in(targets: Any, sources: Any, plan: Any, threads: int = 1, method: str = "auto", device: str = "cpu"):  # type: ignore[no-untyped-def]
+    def stand_in(targets: Any, sources: Any, plan: Any, device: str) -> Any:
         seen.append((len(targets), device))
-        assert method == "auto", "the best of that device"
-        return nnf_batch(targets, sources, plan)
+        return frame_match(targets, sources, plan)
 
-    monkeypatch.setattr(matching, "nnf_batch", stand_in)
+    monkeypatch.setattr(matching, "frame_match", stand_in)
     monkeypatch.setattr(matching, "GPU_BATCH", 3)
     monkeypatch.setattr(ready.run.engines, "computes_on", "cuda:1")
     assert pairs_base(ready.run, ready.shot) == packs_name(config(), ready.shot.size), "there is no GPU here"
@@ -190,7 +190,7 @@ def test_a_gpu_is_handed_batches_and_named_in_the_packs(ready: Ready, monkeypatc
     assert sum(count for count, _ in seen) == meta["pairs"] == meta["computed"]
     frames = ready.frames()
     offsets, error = StoredMatches(ready.run.store, named, ready.shot.digests, 1)(1, 0)
-    expected = nnf(frames[1], frames[0])
+    (expected,) = frame_match(frames[1:2], frames[:1])
     np.testing.assert_array_equal(offsets, expected[0])
     np.testing.assert_allclose(np.sqrt(error), np.sqrt(expected[1]), atol=0.05)
 
