@@ -1,4 +1,5 @@
-"""Checks of a whole job that need more than one field: styles exist, and hub models are pinned to a commit.
+"""Checks of a whole job that need more than one field: styles exist, hub models are pinned to a commit, and files
+are given exactly where a control takes them.
 
 The only thing it looks at on disk is whether a model path is a folder.
 """
@@ -6,7 +7,7 @@ The only thing it looks at on disk is whether a model path is a folder.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -24,6 +25,7 @@ _FILES: Mapping[str, tuple[str, str]] = MappingProxyType(
         "reference-latents": ("reference", "a picture whose look is wanted"),
     }
 )
+_PRESETS: Mapping[str, str] = MappingProxyType({"reference": "reference", "depth": "render3d"})
 _HUB_ID = re.compile(r"^[\w][\w.-]*/[\w.-]+$")
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
@@ -34,7 +36,9 @@ def is_hub_id(path: str) -> bool:
 
 
 def check_job(job: RestyleJob, origins: Mapping[Loc, str] = MappingProxyType({})) -> None:
-    """Refuse an unknown style, of the job or of a shot, and every hub model without a commit. Errors: ConfigError."""
+    """Refuse an unknown style, of the job or of a shot, every hub model without a commit, and files that are missing
+    or that nothing reads. Errors: ConfigError.
+    """
     named: dict[Loc, str | None] = {("style",): job.style}
     named |= {("shots", number, "style"): shot.style for number, shot in job.shots.items()}
     for at, style in named.items():
@@ -53,8 +57,20 @@ def check_job(job: RestyleJob, origins: Mapping[Loc, str] = MappingProxyType({})
                 f"{flag} is missing: {place} of kind {control.kind} needs {what}; "
                 f"give --set {flag}=PATH{origin_of(('model', 'controls', index), origins)}"
             )
+    problems += _unread(job, origins)
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _unread(job: RestyleJob, origins: Mapping[Loc, str]) -> Iterator[str]:
+    """What is wrong with files that no control looks at: they would change nothing, without a word."""
+    taken = {_FILES[control.kind][0] for control in job.model.controls if control.kind in _FILES and not control.path}
+    for flag, preset in _PRESETS.items():
+        if getattr(job, flag) and flag not in taken:
+            yield (
+                f"{flag} is given and no control of this job takes one; add --preset {preset}, "
+                f"or leave it out{origin_of((flag,), origins)}"
+            )
 
 
 def _unpinned(place: str, key: str, path: str, revision: str | None, origins: Mapping[Loc, str]) -> list[str]:

@@ -24,7 +24,7 @@ from flows.result import ErrorEntry, JobResult
 from flows.signals import interrupt_on_sigterm
 from flows.sources import DEMO, Source, expand
 from flows.tally import Tally
-from tasks.run import Progress, Run, VideoResult, silent
+from tasks.run import Progress, Run, StageRecord, VideoResult, silent
 
 if TYPE_CHECKING:
     from configs.library import LibraryJob
@@ -162,13 +162,17 @@ def restyle_source(
     engines: EnginePool,
     observe: Callable[[Progress], None],
     stoppable: bool,
-    purse: Purse | None = None,
+    purse: Purse | None,
+    finished: list[StageRecord],
 ) -> VideoResult:
-    """Restyle one expanded source as a flow run of its own; raises what the pipeline raised, or the source's error."""
+    """Restyle one expanded source as a flow run of its own; raises what the pipeline raised, or the source's error.
+
+    `finished` fills with the stages that are done, whatever becomes of the video.
+    """
     from flows.video import restyle_one
 
     if source.error is not None:
         raise source.error
     uri = str(demo_clip()) if source.uri == DEMO else source.uri
-    run = Run(job, uri, store, engines, source.relative, observe, purse=purse)
+    run = Run(job, uri, store, engines, source.relative, observe, purse=purse, finished=finished)
     return restyle_one(run, stoppable=stoppable)

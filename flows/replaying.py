@@ -25,7 +25,7 @@ from flows.result import ErrorEntry, JobResult
 from flows.sources import Source, expand
 from flows.tally import Tally
 from tasks.failure import FailureClass
-from tasks.run import Progress, VideoResult, silent
+from tasks.run import Progress, StageRecord, VideoResult, silent
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _again(
     except ConfigError as error:  # nothing was tried
         tally.errors.append(ErrorEntry.of(error, letter.source))
         return [_row(each, "waits") for each in letters]
-    works: list[tuple[str, Callable[[], VideoResult]]] = []
+    works: list[tuple[str, Callable[[list[StageRecord]], VideoResult]]] = []
     if isinstance(job, RestyleJob):
         from tasks.purse import Purse
 
@@ -135,7 +135,7 @@ def _again(
             one = partial(api.restyle_source, job, source, store, engines, observe, True, purse)
             works.append((source.uri, one))
     else:
-        works.append((letter.source, partial(filter_one, job, store, engines, observe, stoppable=True)))
+        works.append((letter.source, partial(filter_one, job, store, engines, observe, True)))
     died: list[Exception] = []
     for named, work in works:
         if not tally.attempt(named, work, died.append):

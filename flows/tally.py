@@ -11,7 +11,7 @@ from configs.deflicker_job import DeflickerJob
 from configs.errors import Interrupted, SteadyframeError
 from configs.job import RestyleJob
 from flows.result import ErrorEntry, JobResult, PreviewSheet, Status
-from tasks.run import VideoResult, WindowSteps
+from tasks.run import StageRecord, VideoResult, WindowSteps
 
 if TYPE_CHECKING:
     from flows.replaying import ReplayRequest
@@ -27,6 +27,7 @@ class Tally:
     videos: list[VideoResult] = field(default_factory=list)
     errors: list[ErrorEntry] = field(default_factory=list)
     previews: list[PreviewSheet] = field(default_factory=list)
+    unfinished: list[StageRecord] = field(default_factory=list)  # stages of videos that failed or were stopped later
 
     def status(self) -> Status:
         """The one word of the JSON contract; `reused` only when no stage of any video was computed."""
@@ -40,21 +41,25 @@ class Tally:
     def attempt(
         self,
         named: str,
-        work: Callable[[], VideoResult],
+        work: Callable[[list[StageRecord]], VideoResult],
         dead: Callable[[Exception], object] = lambda error: None,
     ) -> bool:
         """Do the work of one video and note what became of it; False when it was interrupted.
 
-        `dead` is handed the error of a video that failed.
+        `work` is handed a list and puts every finished stage into it; `dead` is handed the error of a video that
+        failed.
         """
+        finished: list[StageRecord] = []
         try:
-            self.videos.append(work())
+            self.videos.append(work(finished))
         except (Interrupted, KeyboardInterrupt) as stop:
+            self.unfinished += finished
             self.errors.append(ErrorEntry.of(stop, named))
             return False
         except Exception as error:  # also our own faults: no reason to leave the other videos undone
             if not isinstance(error, SteadyframeError):
                 log.debug("unexpected error on %s", named, exc_info=True)
+            self.unfinished += finished
             self.errors.append(ErrorEntry.of(error, named))
             dead(error)
         return True
@@ -67,7 +72,7 @@ class Tally:
             method=job.method,
             status=self.status(),
             outputs=[video.output for video in self.videos],
-            stages=[stage for video in self.videos for stage in video.stages],
+            stages=[stage for video in self.videos for stage in video.stages] + self.unfinished,
             window_steps=WindowSteps(
                 total=sum(s.total for s in steps),
                 computed=sum(s.computed for s in steps),

@@ -72,9 +72,7 @@ def depth_from_folder(folder: str | Path, frames: Sequence[int], size: tuple[int
     file.
     """
     folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise ConfigError(f"no such folder of depth maps: {folder}")
-    numbered = {int(m[1]): p for p in sorted(folder.glob("*.png")) if (m := re.search(r"(\d+)$", p.stem))}
+    numbered = depth_maps(folder)
     depth_FHW = np.empty((len(frames), *size), dtype=np.float32)
     for index, frame in enumerate(frames):
         if frame not in numbered:
@@ -90,6 +88,22 @@ def depth_from_folder(folder: str | Path, frames: Sequence[int], size: tuple[int
             grey, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         )
     return depth_FHW
+
+
+def depth_maps(folder: str | Path) -> dict[int, Path]:
+    """The depth map of each frame that has one in a folder. Errors: ConfigError for no such folder."""
+    folder = Path(folder).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(f"no such folder of depth maps: {folder}")
+    return {int(m[1]): p for p in sorted(folder.glob("*.png")) if (m := re.search(r"(\d+)$", p.stem))}
+
+
+def check_files(kind: ControlKind, path: str) -> None:
+    """Look at the files of a control before any work is done for it. Errors: ConfigError that names them."""
+    if kind == "reference-latents":
+        reference_picture(path, (8, 8))
+    elif kind in ("depth", "depth-blocks") and not depth_maps(path):
+        raise ConfigError(f"no depth map in {path}; name them after their frames, 000000.png, 000001.png ...")
 
 
 def reference_picture(path: str | Path, size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from configs.errors import OutOfMemory, VideoConfigError
+from models.conditions import check_files
 from models.methods.restyle import deflicker_steps
 from tasks.arms import arm_job, needs_correspondence
 from tasks.condition import condition
@@ -27,6 +28,7 @@ from tasks.purse import Purse
 from tasks.recorded import Do, Recorded, directly
 from tasks.ref import Ref
 from tasks.report_stage import Told, report
+from tasks.results import ResultFolder
 from tasks.run import Progress, Run, VideoOutput, VideoResult, WindowSteps
 from tasks.rungs import rung_in_words
 from tasks.shot import Shot
@@ -41,6 +43,7 @@ def restyle_video(run: Run, do: Do = directly) -> VideoResult:
     Raises `configs.errors.SteadyframeError`s; finished stages stay in the store whatever happens later.
     """
     run = replace(run, purse=run.purse or Purse(run.job.budget))
+    check_places(run)
     staged = Recorded(run, do)
     with local_copy(run.source) as path:
         probed = staged("probe", "", lambda: probe(run, path))
@@ -84,6 +87,16 @@ def restyle_video(run: Run, do: Do = directly) -> VideoResult:
     return VideoResult(
         output=output, stages=staged.stages, window_steps=steps, deflicker_steps=list(deflicker_steps(run.job))
     )
+
+
+def check_places(run: Run) -> None:
+    """Look at what the job names besides its source before any work is done for it: files of controls, the results'
+    folder. Errors: ConfigError, StoreError.
+    """
+    for control in run.job.controls:
+        if control.path is not None:
+            check_files(control.kind, control.path)
+    ResultFolder(run.job.out).check()
 
 
 def check_shots(run: Run, index: ClipIndex) -> None:

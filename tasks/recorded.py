@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from configs.errors import Interrupted
@@ -31,8 +31,15 @@ class Recorded:
 
     run: Run
     do: Do
-    stages: list[StageRecord] = field(default_factory=list)
     hold: Hold | None = None
+
+    def __post_init__(self) -> None:
+        self.run.finished.clear()  # a video may be begun again
+
+    @property
+    def stages(self) -> list[StageRecord]:
+        """The records so far."""
+        return self.run.finished
 
     @contextmanager
     def paying(self, cost: Cost, what: str) -> Iterator[Callable[[], bool]]:

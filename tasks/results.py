@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from configs.errors import StoreError
@@ -25,6 +26,17 @@ class ResultFolder:
         self._blobs = Blobs(out) if folder is None else None
         self._root = (folder or Path()).absolute()
         self.place = self._blobs.url if self._blobs else str(self._root)
+
+    def check(self) -> None:
+        """Write and remove a small file, so that a folder that cannot be written is known before the work for it."""
+        name = f".steadyframe-{os.getpid()}"
+        if self._blobs:
+            self._blobs.put(name, b"")
+            with suppress(StoreError):  # some buckets let nobody delete
+                self._blobs.delete(name)
+            return
+        write_whole(self._local(name), b"")
+        self._local(name).unlink(missing_ok=True)
 
     def where(self, name: str) -> str:
         """The path or URL of a name."""

@@ -53,7 +53,8 @@ class Run:
     `source` is the URI as given, `relative` its folder below a folder source (kept below `job.out`), `should_stop`
     is asked at every commit and raises `Interrupted` when it answers yes. `uses` are the keys of all artifacts the
     video has found or made so far; leases tell them to others. `purse` is shared by all videos of a job;
-    without one the video has the job's budget to itself.
+    without one the video has the job's budget to itself. `finished` are the stages done so far, there for whoever
+    handed the list in also when a later one fails.
     """
 
     job: RestyleJob
@@ -65,6 +66,7 @@ class Run:
     should_stop: Callable[[], bool] = field(default=lambda: False)
     uses: list[str] = field(default_factory=list)
     purse: Purse | None = None
+    finished: list[StageRecord] = field(default_factory=list)
 
 
 class StageRecord(BaseModel):

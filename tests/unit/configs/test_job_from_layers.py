@@ -57,11 +57,26 @@ def test_a_job_file_may_name_its_preset_and_the_argument_wins(tmp_path: Path) ->
 
 @pytest.mark.parametrize("preset", [p for p in list_presets() if p != "sd15"])
 def test_every_preset_makes_a_job(preset: str) -> None:
-    files = {"reference": "look.png", "depth": "maps"}
+    files = {"reference": {"reference": "look.png"}, "render3d": {"depth": "maps"}}.get(preset, {})
     job = build_job(preset, None, (), {**PROMPT, **files})
     assert job.prompt == "a car"
     wanted = {"reference-latents": "look.png", "depth-blocks": "maps"}
     assert [c.path for c in job.controls] == [wanted.get(c.kind) for c in job.controls]
+
+
+@pytest.mark.parametrize("flags", [{"reference": "look.png"}, {"depth": "maps", **PROMPT}])
+def test_files_that_no_control_reads_are_refused(flags: dict[str, str]) -> None:
+    """A reference alone would even have been a job with an empty prompt."""
+    name = next(iter(flags))
+    preset = {"reference": "reference", "depth": "render3d"}[name]
+    said = refusal(flags=flags)
+    assert said == (
+        f"{name} is given and no control of this job takes one; add --preset {preset}, or leave it out (--{name})"
+    )
+    kind = {"reference": "reference-latents", "depth": "depth-blocks"}[name]
+    own = [f"model.controls.0.kind={kind}", "model.controls.0.path=own"]
+    assert "no control of this job takes one" in refusal(sets=own, flags=flags), "the control has files of its own"
+    build_job(preset, None, (), flags | PROMPT)
 
 
 @pytest.mark.parametrize(

@@ -65,9 +65,9 @@ def test_groups_merge_lists_replace_and_short_names_work() -> None:
 
 @pytest.mark.parametrize("value", [1e-7, 0.30000000000000004, "a: b, 'c'\nd", "yes", "007", "[x", "ü" * 300, None])
 def test_a_value_arrives_as_it_is(value: Any) -> None:
-    key = "deflicker.detail" if isinstance(value, float) else "depth"
+    key = "deflicker.detail" if isinstance(value, float) else "model.revision"
     job = job_of(**{key: value})
-    assert (job.deflicker.detail if isinstance(value, float) else job.depth) == value
+    assert (job.deflicker.detail if isinstance(value, float) else job.model.revision) == value
 
 
 def test_patterns_with_dots_and_shots_by_number_reach_their_group() -> None:
