@@ -76,7 +76,7 @@ def plan_video(job: RestyleJob, uri: str, store: Store, engines: EnginePool, his
     from tasks.video.source import probe
 
     facts = probe(_located(uri), job.input)
-    index = _decoded(store, facts, job)
+    index = decoded_index(store, facts, job)
     first, last = job.input.frames or (0, facts.frames)
     frames = index.frames if index else max(0, min(last, facts.frames) - first)
     shots = index.shots if index else ((0, frames),)
@@ -169,7 +169,7 @@ def _located(uri: str) -> str:
     return str(demo_clip())
 
 
-def _decoded(store: Store, facts: ClipFacts, job: RestyleJob) -> ClipIndex | None:
+def decoded_index(store: Store, facts: ClipFacts, job: RestyleJob) -> ClipIndex | None:
     """The decode pass of these bytes, if the store has one made with the same choices."""
     from tasks.decode import decode_key
     from tasks.probe import probe_key

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from configs.job import RestyleJob
+
+if TYPE_CHECKING:
+    from configs.deflicker_job import DeflickerJob
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -58,6 +61,25 @@ def setting_options(function: Function) -> Function:
     )
 
 
+def deflicker_options(function: Function) -> Function:
+    """Add what describes a deflicker job, its source first."""
+    return _added(
+        function,
+        click.argument("sources", nargs=-1, metavar="[SRC]"),
+        click.option("--guide", metavar="SOURCE", help="The video that SRC or the keyframes were made from."),
+        click.option("--out", metavar="DIR", help="Folder for the result. [default: steadyframe-out]"),
+        click.option(
+            "--keyframes",
+            metavar="IMG...",
+            multiple=True,
+            help="Pictures for some frames of the guide, instead of SRC: key_000012.png, 12=any.png, or a folder.",
+        ),
+        click.option("--config", metavar="FILE", help="A YAML file of job keys."),
+        click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="One key of the job; may repeat."),
+        click.option("--seed", metavar="N", type=int, help="Another seed, other matches where several are as good."),
+    )
+
+
 def resource_options(function: Function) -> Function:
     """Add what says where to compute and keep things."""
     workers = "Processes; 0 = in this one. [default: per GPU or core]"
@@ -94,6 +116,29 @@ def job_of(
     if "sources" not in job.model_fields_set:
         raise ConfigError("no source given: name at least one file, folder or URL, or `demo` for the built-in clip")
     return job
+
+
+def deflicker_job_of(
+    sources: tuple[str, ...],
+    *,
+    guide: str | None,
+    out: str | None,
+    keyframes: tuple[str, ...],
+    config: str | None,
+    sets: tuple[str, ...],
+    seed: int | None,
+) -> DeflickerJob:
+    """Build the deflicker job that the options describe. Errors: ConfigError."""
+    from configs.deflicker_job import build_deflicker_job
+
+    flags: dict[str, Any] = {"guide": guide, "out": out, "deflicker.seed": seed}
+    if keyframes:  # what a shell made of `--keyframes keys/*.png` arrives as one option and arguments
+        flags["keyframes"] = (*keyframes, *sources)
+    elif len(sources) > 1:
+        raise click.UsageError(f"one video at a time has one guide, got {len(sources)}: {', '.join(sources)}")
+    elif sources:
+        flags["source"] = sources[0]
+    return build_deflicker_job(config, sets, flags)
 
 
 def resources_of(store: str | None, workers: int | None, device: str | None) -> dict[str, Any]:

@@ -9,12 +9,21 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from flows.commands.options import job_of, job_options, json_option, resource_options, resources_of
-from flows.commands.outcome import Outcome, drawn, duration, size
+from flows.commands.options import (
+    deflicker_job_of,
+    deflicker_options,
+    job_of,
+    job_options,
+    json_option,
+    resource_options,
+    resources_of,
+)
+from flows.commands.outcome import Outcome, done, drawn, duration, size
 
 if TYPE_CHECKING:
     from configs.job import RestyleJob
     from flows.planning import VideoPlan
+    from flows.planning_deflicker import DeflickerPlan
     from tasks.correspond_forecast import PairForecast
 
 
@@ -34,6 +43,26 @@ def plan_restyle(
     """Say what `steadyframe restyle` with the same arguments would do."""
     made = job_of(sources, **job)
     return planned(made, **resources_of(store, workers, device))
+
+
+@plan.command("deflicker")
+@deflicker_options
+@resource_options
+@json_option
+def plan_deflicker(
+    sources: tuple[str, ...], store: str | None, workers: int | None, device: str | None, **job: Any
+) -> Outcome:
+    """Say what `steadyframe deflicker` with the same arguments would match, and whether the matches fit."""
+    from flows import planning_deflicker
+    from flows.planning import planned_pool
+    from tasks.store import Store
+
+    made, chosen = deflicker_job_of(sources, **job), resources_of(store, workers, device)
+    opened = Store.attach(chosen["store"])
+    engines = planned_pool(opened.url, chosen["workers"], chosen["device"])
+    found = planning_deflicker.plan_deflicker(made, opened, engines)
+    payload = {"plans": [found.as_dict()], "job_parameters": made.model_dump(mode="json")}
+    return done("plan", payload, _filtering(found))
 
 
 def planned(job: RestyleJob, store: str | None, workers: int | None = None, device: str | None = None) -> Outcome:
@@ -88,6 +117,27 @@ def _text(plans: list[VideoPlan], total: dict[str, Any]) -> str:
     ends = dt.datetime.fromisoformat(total["finish"])
     when = f"{whole}; {device}; done at {ends:%H:%M} if begun now: {_bases(plans)}"
     return drawn(table, when, _matching([video.correspondence for video in plans]))
+
+
+def _filtering(found: DeflickerPlan) -> str:
+    """A deflicker plan for people."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("video", "guide", "frames", "matched at", "shots", "frames in the store"):
+        table.add_column(column, overflow="fold")
+    table.add_row(
+        escape(found.source or f"{found.keyframes} keyframes"),
+        escape(found.guide),
+        f"{found.frames} of {found.width}×{found.height}",
+        f"{found.working_width}×{found.working_height}",
+        f"{found.shots}" if found.shots_known else f"{found.shots} or more",
+        f"about {size(found.frame_bytes)}",
+    )
+    lines = [_matching([found.correspondence])]
+    if not found.keep_matches:
+        lines.append("no match is kept (keep_matches=false)")
+    elif not found.fits:
+        lines.append(f"the store has {size(found.free or 0)} left: give --set keep_matches=false, which keeps no match")
+    return drawn(table, *lines)
 
 
 def _bases(plans: list[VideoPlan]) -> str:

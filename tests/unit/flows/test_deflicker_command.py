@@ -254,6 +254,6 @@ def test_interrupted_and_our_own_faults_keep_to_the_contract(
         def raising(*_: Any, error: BaseException = error, **__: Any) -> JobResult:
             raise error
 
-        monkeypatch.setattr(filtering, "_one_video", raising)
+        monkeypatch.setattr(filtering, "one_video", raising)
         result = whole(clips, tmp_path)
         assert (result.exit_code, found(result)["status"]) == (code, status)

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from configs.deflicker_job import DeflickerJob, build_deflicker_job
 from configs.errors import ConfigError, Interrupted
+from flows.cli import main
 from tasks import filter_pipeline, strips
 from tasks.engine.pool import EnginePool
 from tasks.filter_pipeline import deflicker_video
@@ -134,3 +136,48 @@ def test_a_store_that_is_no_folder_has_no_disk_to_ask(monkeypatch: pytest.Monkey
     with EnginePool(store.url, 0, "cpu") as engines:
         job = DeflickerJob(source="a", guide="b")
         filter_pipeline.check_space(Run(job.for_stages(), "a", store, engines), [], lambda _: set())
+
+
+def planned(store: Path, *args: object) -> dict[str, Any]:
+    command = ["plan", "deflicker", *map(str, args), "--store", str(store), "--workers", "0", "--json"]
+    told: dict[str, Any] = json.loads(CliRunner().invoke(main, command).stdout)
+    return told
+
+
+def test_a_plan_tells_the_pairs_that_the_job_then_computes(deflicker: Deflicker, clip: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    args = (clip, "--guide", clip, "--set", "window=3")
+    (plan,) = planned(store, *args)["plans"]
+    assert not store.exists()
+    assert (plan["frames"], plan["working_width"], plan["shots"], plan["shots_known"]) == (FRAMES, 64, 1, False)
+    assert plan["correspondence"]["cached"] == 0
+    assert plan["fits"]
+    result = deflicker("store", "window=3")
+    computed = [json.loads(path.read_text())["meta"] for path in (store / "stages" / "correspond").rglob("man*.json")]
+    (plan,) = planned(store, *args)["plans"]
+    found = plan["correspondence"]
+    assert (plan["shots"], plan["shots_known"]) == (result.output.shots, True)
+    assert found["pairs"] == found["cached"] == sum(meta["computed"] for meta in computed) > 0
+    wider = planned(store, clip, "--guide", clip, "--set", "window=5")["plans"][0]["correspondence"]
+    assert 0 < wider["cached"] < wider["pairs"]
+    filled = planned(store, "--guide", clip, "--keyframes", f"2={painted(tmp_path)[0]}", "--keyframes", "13=b.png")
+    assert filled["plans"][0]["correspondence"]["pairs"] == FRAMES - 2
+
+
+def test_a_plan_says_when_the_disk_is_too_small(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Disk(3000))
+    (plan,) = planned(tmp_path / "store", clip, "--guide", clip)["plans"]
+    assert (plan["fits"], plan["free"]) == (False, 3000)
+    (plan,) = planned(tmp_path / "store", clip, "--guide", clip, "--set", "keep_matches=false")["plans"]
+    assert (plan["fits"], plan["correspondence"]["bytes"]) == (True, 0)
+    said = CliRunner().invoke(
+        main, ["plan", "deflicker", str(clip), "--guide", str(clip), "--store", str(tmp_path / "s")]
+    )
+    assert "give --set keep_matches=false" in said.stdout
+
+
+def test_a_plan_of_what_cannot_run_says_what_the_run_would_say(clip: Path, tmp_path: Path) -> None:
+    told = planned(tmp_path / "store", clip, "--guide", "/nowhere.mkv")
+    assert (told["method"], told["status"]) == ("plan", "failed")
+    assert "/nowhere.mkv: there is no such file" in told["errors"][0]["message"]
+    assert "no guide given" in planned(tmp_path / "store", clip)["errors"][0]["message"]
