@@ -6,7 +6,6 @@ Used by `steadyframe serve` and by `infra/prefect.yaml`. What it shares with the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow
@@ -17,9 +16,9 @@ from configs.job import RestyleJob
 from configs.settings import load_settings
 from flows.api import run_sources
 from flows.approval import approved
-from flows.deployed import landing, reveal, run_deployed
+from flows.deployed import check_places, landing, reveal, run_deployed
 from flows.progress import short_name
-from flows.roots import check_within, expand_within
+from flows.roots import expand_within
 from flows.tally import Tally
 from tasks.run import silent
 
@@ -53,8 +52,7 @@ def restyle(job: RestyleForm = RestyleForm()) -> State[Any]:  # noqa: B008  (fro
         strict = strict.model_copy(
             update={"out": landing(strict.out), "sources": tuple(reveal(text) for text in strict.sources)}
         )
-        for key, text in _places(strict):
-            check_within(key, text, roots)
+        check_places(strict, roots)
         return strict
 
     def work(strict: RestyleJob, store: Store, engines: EnginePool, tally: Tally) -> None:
@@ -63,14 +61,3 @@ def restyle(job: RestyleForm = RestyleForm()) -> State[Any]:  # noqa: B008  (fro
             run_sources(strict, sources, store, engines, silent, tally, stoppable=False)
 
     return run_deployed("restyle", make, work)
-
-
-def _places(job: RestyleJob) -> Iterator[tuple[str, str]]:
-    """(job key, path) of everything that the job names beside its sources."""
-    yield "out", job.out
-    yield from (("reference", job.reference),) if job.reference else ()
-    yield from (("depth", job.depth),) if job.depth else ()
-    yield from (("model.controls", control.path) for control in job.model.controls if control.path)
-    models = (job.model.path, *job.model.loras, *(control.model for control in job.model.controls))
-    # what does not look like a path is a folder of the model, a name of ours, or a hub id
-    yield from (("model.path", path) for path in models if path.startswith(("/", "~", ".")) or "\\" in path)

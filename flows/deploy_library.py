@@ -24,7 +24,7 @@ from configs.redact import clean
 from configs.settings import load_settings
 from flows import records
 from flows.budget import budget_of_attempt, suspend_over_budget
-from flows.deployed import gang_slot, landing, reveal, rows
+from flows.deployed import check_places, gang_slot, landing, reveal, rows
 from flows.ended import ending
 from flows.library.ends import LibraryResult
 from flows.library.running import Pending, run_library
@@ -105,14 +105,8 @@ def _expanded(texts: Sequence[str]) -> list[Source]:
 
 
 def _inside(job: RestyleJob) -> None:
-    """Refuse the job of a video, its sidecar laid over it, that reads files outside the roots."""
-    roots = load_settings().roots
-    for key in ("reference", "depth"):
-        if text := getattr(job, key):
-            check_within(key, text, roots)
-    for control in job.controls:
-        if control.path:
-            check_within("model.controls.path", control.path, roots)
+    """Refuse the job of a video, its sidecar laid over it, that names something outside the roots."""
+    check_places(job, load_settings().roots)
 
 
 def _watched(job: LibraryJob, pending: Pending) -> LibraryResult:

@@ -6,7 +6,7 @@ method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -27,6 +27,7 @@ from flows.ended import ending
 from flows.logs import redact_logs
 from flows.resources import resources
 from flows.result import JobResult
+from flows.roots import check_within
 from flows.sources import is_url
 from flows.tally import Tally
 
@@ -117,6 +118,27 @@ def landing(out: str) -> str:
     """The output folder of a deployed run: a relative one lies below STEADYFRAME_OUT_DIR, where that is set."""
     root = load_settings().out_dir
     return out if root is None or is_url(out) else str(root.expanduser() / Path(out).expanduser())
+
+
+def check_places(job: RestyleJob, roots: Sequence[str]) -> None:
+    """Refuse a job that reads or writes outside the roots, its sources aside. Errors: ConfigError, naming the key."""
+    for key, text in _places(job):
+        check_within(key, text, roots)
+
+
+def _places(job: RestyleJob) -> Iterator[tuple[str, str]]:
+    """(job key, path) of everything that the job names beside its sources."""
+    yield "out", job.out
+    yield from (("reference", job.reference),) if job.reference else ()
+    yield from (("depth", job.depth),) if job.depth else ()
+    yield from (("model.controls", control.path) for control in job.model.controls if control.path)
+    models = (job.model.path, *job.model.loras, *(control.model for control in job.model.controls))
+    yield from (("model.path", path) for path in models if _looks_like_a_path(path))
+
+
+def _looks_like_a_path(model: str) -> bool:
+    """Other names of models are a folder of the model, a name of ours, or a hub id."""
+    return model.startswith(("/", "~", ".")) or "\\" in model or ".." in model.split("/")
 
 
 def rows(result: JobResult) -> list[dict[str, Any]]:

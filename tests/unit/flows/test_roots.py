@@ -10,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.errors import ConfigError
+from configs.job import ControlConfig, ModelConfig, RestyleJob
 from configs.settings import load_settings
+from flows import deploy_library
+from flows.deployed import check_places
 from flows.roots import check_within, expand_within, inside
 
 
@@ -115,6 +118,33 @@ def test_a_folder_is_taken_without_what_its_links_lead_to(root: Path) -> None:
 def test_a_folder_for_results_outside_is_one_clear_error(root: Path) -> None:
     with pytest.raises(ConfigError, match="out: /tmp/elsewhere lies outside of"):
         check_within("out", "/tmp/elsewhere", (str(root),))
+
+
+OUTSIDE = {
+    "out": {"out": "/elsewhere"},
+    "reference": {"reference": "/etc/picture.png"},
+    "depth": {"depth": "/etc/depths"},
+    "model.path": {"model": ModelConfig(path="/etc/evil-model")},
+    "model.path beside": {"model": ModelConfig(path="x/../../y")},
+    "model.path of a LoRA": {"model": ModelConfig(loras=("~/evil.safetensors",))},
+    "model.path of a control": {"model": ModelConfig(controls=(ControlConfig(kind="tile", model="../evil"),))},
+    "model.controls": {"model": ModelConfig(controls=(ControlConfig(kind="depth", path="/etc/depths"),))},
+}
+
+
+@pytest.mark.parametrize("key", OUTSIDE)
+def test_a_job_and_the_jobs_of_a_library_keep_all_they_name_to_the_roots(
+    key: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEADYFRAME_ROOTS", str(root))
+    good = {"style": "oil", "out": str(root / "out"), "model": ModelConfig(path=str(root / "m"), loras=("org/name",))}
+    inside, outside = RestyleJob(**good), RestyleJob(**(good | OUTSIDE[key]))
+    check_places(inside, (str(root),))
+    deploy_library._inside(inside)
+    with pytest.raises(ConfigError, match=f"{key.split()[0]}: .* lies outside of"):
+        check_places(outside, (str(root),))
+    with pytest.raises(ConfigError, match=f"{key.split()[0]}: .* lies outside of"):
+        deploy_library._inside(outside)
 
 
 def test_roots_come_from_the_environment_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
