@@ -23,6 +23,7 @@ from models.sharpness import sharpness, sharpness_ratio
 
 __all__ = [
     "CONVENTIONS",
+    "PSNR_CEILING",
     "Convention",
     "FlickerMeter",
     "Interval",

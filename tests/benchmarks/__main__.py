@@ -78,9 +78,8 @@ def _forecast(quick: bool) -> str:
 def _fuzz(quick: bool) -> str:
     with tempfile.TemporaryDirectory() as folder:
         clips = base_clips(Path(folder))
-        for figures in run_fuzz(clips, range(50 if quick else 1000), Path(folder), 30.0):
-            last = figures
-    return _code(fuzz_summary(last, len(clips)))
+        *_, figures = run_fuzz(clips, range(50 if quick else 1000), Path(folder), 30.0)
+    return _code(fuzz_summary(figures, len(clips)))
 
 
 def _gpu(quick: bool) -> str | None:
