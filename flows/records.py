@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from flows.result import JobResult
-from flows.telemetry import telemetry
 from tasks.store import Store
 
 
@@ -30,7 +29,6 @@ def write_job(store: Store, job_id: str, job: BaseModel) -> None:
 
 def write_result(store: Store, result: JobResult) -> None:
     """Keep what came of it, exactly as `--json` prints it."""
-    telemetry().job(result.status)
     store.write_record(f"jobs/{result.job}/result.json", result.to_dict())
 
 

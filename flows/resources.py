@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from configs.errors import ConfigError
 from configs.settings import load_settings
 from flows.logs import redact_logs
-from flows.telemetry import exported
 
 if TYPE_CHECKING:
     from tasks.engine.pool import EnginePool
@@ -48,7 +47,7 @@ def resources(store: str | None, workers: int | None, device: str | None) -> Ite
         workers_per_gang=settings.workers_per_gang if workers else None,
         actor_ttl=settings.actor_ttl,
     )
-    with exported(settings), engines:
+    with engines:
         yield opened, engines
 
 

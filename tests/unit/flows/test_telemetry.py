@@ -14,10 +14,11 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.parser import text_string_to_metric_families
 
-from configs.errors import Interrupted, UnreadableVideo, WorkerLost
+from configs.errors import ConfigError, Interrupted, UnreadableVideo, WorkerLost
 from configs.job import RestyleJob
 from configs.settings import Settings, load_settings
 from flows import telemetry as module
+from flows.ended import ending
 from flows.telemetry import Telemetry, exported
 from flows.telemetry_file import Ledger
 from tasks.run import Progress, Run, StageRecord, VideoOutput, VideoResult, WindowSteps
@@ -250,6 +251,17 @@ def test_the_file_is_kept_up_to_date_while_a_job_runs(
         figures.queue(3, 5000)
         shows(3)
     assert [thread for thread in threading.enumerate() if thread.name == "steadyframe-metrics"] == []
+
+
+def test_a_job_that_fails_before_anything_is_open_is_in_the_file(
+    tmp_path: Path, figures: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "steadyframe.prom"
+    monkeypatch.setenv("STEADYFRAME_METRICS_FILE", str(path))
+    monkeypatch.setattr("flows.ended.telemetry", lambda: figures)
+    with pytest.raises(ConfigError, match="no such style"), ending("restyle", "j"):
+        raise ConfigError("no such style")
+    assert families(path)["steadyframe_jobs_total{status=failed}"] == 1
 
 
 def test_a_file_that_cannot_be_written_is_told_of_twice_and_not_every_quarter_of_a_minute(
