@@ -4,7 +4,8 @@
 
 `--failures` names a saved Webhook block, the others saved notification blocks: their addresses are secrets, kept by the
 server. Jobs that send their own messages (STEADYFRAME_NOTIFY) need only `--crashes`, for runs that ended without one.
-Run it as often as you like: automations are told apart by name and replaced.
+What Prefect fails before the job begins (parameters that today's form refuses) only `--failures` tells of. Run it as
+often as you like: automations are told apart by name and replaced.
 """
 
 from __future__ import annotations
