@@ -15,6 +15,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+from configs.redact import redact
+
 Named = tuple[str, npt.NDArray[np.uint8]]
 
 MAX_SIDE = 512  # larger pictures are scaled down: a sheet is to be looked at whole
@@ -25,8 +27,10 @@ _SHAPE = 1.5  # width over height that reads well on a screen and in a page
 def contact_sheet(pictures: Sequence[Named], says: Mapping[str, str] | None = None) -> bytes:
     """Draw named pictures, uint8 RGB [H,W,3] of one size, in rows from the top left; returns a PNG file.
 
-    The rows are as many as bring the sheet near 3:2; `says` are texts for the file's own metadata.
+    The rows are as many as bring the sheet near 3:2; `says` are texts for the file's own metadata. No text of it holds
+    a secret: a sheet is passed around.
     """
+    pictures = [(redact(name), picture) for name, picture in pictures]
     shown = [_fitted(Image.fromarray(picture)) for _, picture in pictures]
     width, height = shown[0].size
     letters = max(13, round(max(width, height) / 16))
@@ -45,7 +49,7 @@ def contact_sheet(pictures: Sequence[Named], says: Mapping[str, str] | None = No
         pen.text((left + cell / 2, top + height + strip / 2), name, _INK, font, anchor="mm")
     notes, file = PngInfo(), io.BytesIO()
     for key, text in (says or {}).items():
-        notes.add_text(key, text)
+        notes.add_text(key, redact(text))
     sheet.save(file, "PNG", pnginfo=notes)
     return file.getvalue()
 

@@ -74,3 +74,15 @@ def test_large_pictures_are_scaled_to_a_sheet_one_can_look_at() -> None:
 def test_the_file_says_what_it_is() -> None:
     assert opened(8, 8).info["Comment"] == "AI-generated"
     assert opened(8, 8).format == "PNG"
+
+
+def test_no_text_of_a_sheet_holds_a_secret() -> None:
+    """The source of a preview may be a signed address."""
+    signed = "https://user:planted-secret-9@host/clip.mp4?X-Amz-Signature=planted-secret-9"
+    picture = np.zeros((64, 64, 3), np.uint8)
+    sheet = contact_sheet([(signed, picture)], {"source": signed})
+    texts = Image.open(io.BytesIO(sheet)).info
+    assert texts["source"].startswith("https://***@host/clip.mp4")
+    assert b"planted-secret" not in sheet
+    same = contact_sheet([(texts["source"], picture)])
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(sheet))), np.asarray(Image.open(io.BytesIO(same))))
