@@ -36,7 +36,7 @@ from tasks.shot import Shot
 from tasks.stage import Computed, Writing, run_stage
 from tasks.store.keys import stage_key
 from tasks.store.manifest import Part
-from tasks.strips import strip_length, strip_name, strips_left, write_strip
+from tasks.strips import forget_notes, strip_length, strip_name, strips_left, write_strip
 from tasks.video.frames import FrameReader
 from tasks.video.scaling import resize
 
@@ -74,7 +74,10 @@ def filter_shot(run: Run, job: DeflickerJob, clip: Clip, shot: Shot, inputs: Seq
                         raise Interrupted(f"stopped in filter; {len(parts)} strips are kept, run it again to go on")
         return _ordered(parts), {"strips": len(parts), "resumed": resumed}
 
-    return run_stage(run, key, compute)
+    ref = run_stage(run, key, compute)
+    if ref.status == "computed":
+        forget_notes(run.store, key)
+    return ref
 
 
 @dataclass

@@ -33,7 +33,7 @@ from tasks.stage import Computed, Writing, run_stage
 from tasks.store import Store
 from tasks.store.keys import StageKey, stage_key
 from tasks.store.manifest import Part
-from tasks.strips import strip_length, strip_name, strips_left, write_strip
+from tasks.strips import forget_notes, strip_length, strip_name, strips_left, write_strip
 from tasks.video.frames import FrameReader, upscale
 from tasks.video.scaling import resize
 
@@ -113,7 +113,7 @@ def fill_shot(run: Run, job: DeflickerJob, shot: Shot, keys: Mapping[int, KeyIma
 
     ref = run_stage(run, key, compute)
     if ref.status == "computed":
-        run.store.blobs.delete_tree(f"steps/{key.key}")
+        forget_notes(run.store, key)
     return ref
 
 

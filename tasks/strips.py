@@ -44,7 +44,10 @@ def write_strip(store: Store, key: StageKey, number: int, frames: Sequence[Pictu
     done, data = cv2.imencode(".png", rows[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
     if not done:
         raise StoreError(f"{len(frames)} frames of {rows.shape[1]} pixels width cannot be written as PNG")
-    return store.write_part(key, strip_name(number), data.tobytes(), _meta(rows))
+    part = store.write_part(key, strip_name(number), data.tobytes(), _meta(rows))
+    # so that whoever goes on from here need not unpack it; without the note it is unpacked
+    store.write_record(_note(key, part.name), {"sha256": part.sha256, "meta": part.meta})
+    return part
 
 
 def strips_left(store: Store, key: StageKey) -> dict[str, Part]:
@@ -56,13 +59,22 @@ def strips_left(store: Store, key: StageKey) -> dict[str, Part]:
             continue
         try:
             data = store.blobs.get(path)
-            rows = _rows(data, path)
+            if not (sha := digest(data)).startswith(named[1]):
+                continue
+            told = store.read_record(_note(key, named[2]))
+            if isinstance(told, dict) and told.get("sha256") == sha:
+                meta = told["meta"]
+            else:
+                meta = _meta(_rows(data, path))
         except (TornArtifact, StoreError):
             continue
-        sha = digest(data)
-        if sha.startswith(named[1]):
-            found[named[2]] = Part(name=named[2], path=path, bytes=len(data), sha256=sha, meta=_meta(rows))
+        found[named[2]] = Part(name=named[2], path=path, bytes=len(data), sha256=sha, meta=meta)
     return found
+
+
+def forget_notes(store: Store, key: StageKey) -> None:
+    """What helps a stopped run to go on is not needed once all strips are published."""
+    store.blobs.delete_tree(f"steps/{key.key}")
 
 
 def strip_frames(store: Store, shots: Sequence[Ref], height: int) -> Iterator[Picture]:
@@ -81,6 +93,10 @@ def _rows(data: bytes, path: str) -> Picture:
         raise TornArtifact(f"{path} is no picture")
     rows: Picture = np.ascontiguousarray(picture[..., ::-1])
     return rows
+
+
+def _note(key: StageKey, name: str) -> str:
+    return f"steps/{key.key}/{name}.json"
 
 
 def _meta(rows: Picture) -> dict[str, object]:
