@@ -53,6 +53,7 @@ def condition(run: Run, shot: Shot) -> Ref:
 
             def encoded() -> list[Part]:
                 parts: list[Part] = []
+                lent.engine.check_room(shot.windows, shot.size)  # of all that follows: this is a shot's first work
                 lent.engine.everywhere("open_source", spec)  # once: an index is too large to go along with every call
                 for done in lent.engine.map("condition", [(chunk,) for chunk in chunks]):
                     parts += done

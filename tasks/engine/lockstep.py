@@ -16,6 +16,7 @@ from configs.errors import PlanError
 from models.sampling import Window
 from tasks.engine.protocol import Described, Future, Lane, StepReport
 from tasks.engine.records import LogLine
+from tasks.engine.room import check_room
 from tasks.engine.shard import windows_needed
 from tasks.programs import ShotSpec
 
@@ -51,14 +52,29 @@ class Lockstep:
         self._placed: _Placed | None = None
 
     def place(self, spec: ShotSpec, windows: Sequence[Window]) -> Described:
-        """Build the program on every lane and cut the shot into shards; whole-shot exchanges make it one shard."""
+        """Build the program on every lane and cut the shot into shards; whole-shot exchanges make it one shard.
+
+        Errors: PlanError when there are no frames, or more than the workers' memory holds.
+        """
         shards = cut_shards(len(windows), len(self.lanes), self.shard_windows)
         described: Described = self._place(spec, windows, shards)
         if len(shards) > 1 and any(e.whole_shot for phase in described.phases for e in phase):
             shards = [tuple(range(len(windows)))]
             described = self._place(spec, windows, shards)
+        self._check_room(windows, spec.size, shards)
         self._placed = _Placed(spec, tuple(windows), shards, described)
         return described
+
+    def check_room(self, windows: Sequence[Window], size: tuple[int, int]) -> None:
+        """Refuse a shot whose latents at working size `size` the workers cannot hold. Errors: PlanError."""
+        self._check_room(windows, size, cut_shards(len(windows), len(self.lanes), self.shard_windows))
+
+    def _check_room(self, windows: Sequence[Window], size: tuple[int, int], shards: list[tuple[int, ...]]) -> None:
+        self.wait(self.everywhere("clear"))  # all of them first: they may share a memory
+        frames = [0] * len(self.lanes)
+        for s, shard in enumerate(shards):
+            frames[s % len(frames)] += sum(len(windows[k].frames) for k in shard)
+        check_room(self.wait(self.everywhere("room", size)), frames)
 
     def _place(self, spec: ShotSpec, windows: Sequence[Window], shards: list[tuple[int, ...]]) -> Described:
         futures = []

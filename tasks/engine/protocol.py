@@ -46,8 +46,11 @@ class Lane(Protocol):
 class Engine(Protocol):
     """Runs programs on shots in lockstep. Not thread-safe; one program is placed at a time."""
 
+    def check_room(self, windows: Sequence[Window], size: tuple[int, int]) -> None:
+        """Refuse a shot that the workers' memory cannot hold, before work is done for it. Errors: PlanError."""
+
     def place(self, spec: ShotSpec, windows: Sequence[Window]) -> Described:
-        """Put the shot's windows on the workers."""
+        """Put the shot's windows on the workers; raises as `check_room` does."""
 
     def restore(self, step: int, parts: Mapping[int, Any] | None) -> None:
         """Set every window to the state after `step` steps: from committed parts by window, or the beginning."""

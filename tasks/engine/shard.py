@@ -84,9 +84,14 @@ class Shard:
         for k in self.mine:
             self._advance(k, last)
             kept.append(finished(self.windows[k], self.states[k], self._results.pop(k)))
-        self._at = {}
-        self._values, self._foreign, self._runs = {}, {}, {}
+        self.clear()
         return kept
+
+    def clear(self) -> None:
+        """Let every state and value go, as a warm worker keeps this object until the next shot; `start` makes new."""
+        self.states = {}
+        self._at, self._results = {}, {}
+        self._values, self._foreign, self._runs = {}, {}, {}
 
     def _enter(self, step: int) -> None:
         """Bring every window to the first yield of `step`, once."""

@@ -18,6 +18,7 @@ from models.sampling import Context, Program, State, Window
 from tasks.engine.protocol import Described
 from tasks.engine.records import LogLine, Records
 from tasks.engine.rehearsal import rehearse
+from tasks.engine.room import Room, give_back_memory, room_of
 from tasks.engine.shard import Shard
 from tasks.numerics import processor_name
 from tasks.programs import ShotSpec, open_context, open_program, write_result
@@ -85,6 +86,16 @@ class Worker:
         if self._source is not None:
             self._source.close()
         self._source = None
+
+    def room(self, size: tuple[int, int]) -> Room:
+        """Free memory here, and what a frame of working size `size` takes of it."""
+        return room_of(self.backbone, size)
+
+    def clear(self) -> None:
+        """Let go of the states of whatever shot was here; what is placed stays."""
+        for shard in self._shards.values():
+            shard.clear()
+        give_back_memory()
 
     def place(self, spec: ShotSpec, windows: Sequence[Window], shards: Mapping[int, Sequence[int]]) -> Described:
         """Build the program and the shards that live here."""

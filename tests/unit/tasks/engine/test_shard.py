@@ -76,6 +76,7 @@ def run_shards(
                 piece.complete(step, foreign)
             else:
                 frames += piece.finish(foreign, lambda window, state, result: result["frames"])
+                assert piece.states == {}, "a warm worker keeps the shard, not its tensors"
             held = max(held, piece.most_held)
     return frames, held
 
