@@ -28,7 +28,7 @@ from tasks.clip import Clip
 from tasks.correspond import pairs_base
 from tasks.guide_frames import GuideFrames
 from tasks.matcher import Matcher
-from tasks.matches import StoredMatches
+from tasks.matches import StoredMatches, folders_of
 from tasks.matches_ahead import MatchesAhead
 from tasks.ref import Ref
 from tasks.run import Progress, Run
@@ -96,7 +96,7 @@ class _Filter:
             # one to match from and one to refine with, which is some frames behind
             self._matching, self._guide = (stack.enter_context(GuideFrames(shot, 2 * w)) for _ in range(2))
             self._matcher = stack.enter_context(Matcher(self.run))
-            most = 2 * (2 * w // 8 + 2)  # targets lie within w of the frame that is blended
+            most = folders_of(2 * w + 1)  # targets lie within w of the frame that is blended
             self._stored = StoredMatches(self.run.store, pairs_base(self.run, shot), shot.digests, most)
             self._opened = stack.pop_all()
         return self

@@ -36,6 +36,11 @@ def folders(base: str, digests: Sequence[str]) -> list[str]:
     return found
 
 
+def folders_of(frames: int) -> int:
+    """How many folders so many neighbouring frames lie in at most, but for one place in a hundred."""
+    return 2 + 2 * frames // _USUAL
+
+
 def shortened(error: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
     """Patch errors (SSD, see `models.patchmatch.nnf`) in 16 bit: 0 exact, others within 0.05 of their root."""
     return np.minimum(np.rint(np.sqrt(error, dtype=np.float64) * _STEPS), np.iinfo(np.uint16).max).astype(np.uint16)

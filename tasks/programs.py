@@ -25,7 +25,7 @@ from models.inversion import InversionProgram
 from models.methods.restyle import restyle_program
 from models.sampling import Context, Gathered, Program, Window
 from models.schedule import from_config
-from tasks.matches import StoredMatches
+from tasks.matches import StoredMatches, folders_of
 from tasks.store import Store
 from tasks.store.keys import StageKey
 from tasks.store.latents import decode_window, encode_window
@@ -35,7 +35,6 @@ from tasks.video.facts import ClipFacts, ClipIndex
 from tasks.video.frames import FrameReader
 
 CACHED_BYTES = 8 << 20
-HELD_PACKS = 6
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,8 @@ def open_context(
 ) -> Context:
     """Conditions and correspondence of the shot, read from the store window by window as they are asked for."""
     condition = _StoredConditions(spec, windows, backbone, store, copies)
-    correspond = StoredMatches(store, spec.pairs, spec.frame_digests, HELD_PACKS)
+    near = windows[0].stop - windows[0].start + 2 * spec.job.deflicker.window
+    correspond = StoredMatches(store, spec.pairs, spec.frame_digests, folders_of(near))
     return Context(condition.__call__, correspond)
 
 
