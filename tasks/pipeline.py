@@ -45,13 +45,14 @@ def restyle_video(run: Run, do: Do = directly) -> VideoResult:
     run = replace(run, purse=run.purse or Purse(run.job.budget))
     check_places(run)
     staged = Recorded(run, do)
-    with local_copy(run.source) as path:
+    with local_copy(run.source, run.job.input.max_bytes) as path:
         probed = staged("probe", "", lambda: probe(run, path))
         facts = facts_of(run, probed)
         decoded = staged("decode", "", lambda: decode(run, probed, facts, path))
         index = index_of(run, decoded)
         check_shots(run, index)
         shots = shots_of(run, facts, index, path, decoded)
+        tell_of_lost_detail(run, facts)
         foreseen = foresee(run, facts, index)
         main = render(run, staged, shots, "", foreseen)
         arms = {"result": [d.ref for d in main]}
@@ -108,6 +109,16 @@ def check_shots(run: Run, index: ClipIndex) -> None:
             f"shots.{beyond[0]}: {run.source} has {has}, counted from 1 as the report shows them; "
             f"take shots.{beyond[0]} out or name another"
         )
+
+
+def tell_of_lost_detail(run: Run, facts: ClipFacts) -> None:
+    """Say when a job that keeps the source's own latents works below its size; a picture drawn anew has its own."""
+    if run.job.start == "noised" and max(facts.width, facts.height) > run.job.working_size:
+        text = (
+            f"{facts.width}x{facts.height} is brought down to a long side of {run.job.working_size} pixels and up "
+            "again: finer detail of the source is lost; a larger working_size keeps it and takes longer"
+        )
+        run.observe(Progress(run.source, "", message=text, level="warning"))
 
 
 def foresee(run: Run, facts: ClipFacts, index: ClipIndex) -> Forecast:
