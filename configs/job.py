@@ -129,6 +129,7 @@ class InputConfig(Strict):
     max_pixels: int = Field(3840 * 2160, ge=1)
     max_frames: int = Field(100_000, ge=1)
     max_seconds: float = Field(4 * 3600.0, gt=0)
+    max_bytes: int = Field(64 << 30, ge=1, description="of the file; a remote one is not fetched further; in no key")
     frames: tuple[int, int] | None = Field(None, description="only frames [first, last) of the clip")
 
 

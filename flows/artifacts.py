@@ -10,11 +10,13 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import av
 import av.error
 import cv2
+import fsspec
 import numpy as np
 import numpy.typing as npt
 
@@ -144,24 +146,26 @@ def middle_frame(uri: str) -> Image | None:
     """The frame at half the duration, upright RGB [H, W, 3], good for the eye only; None when it does not
     decode.
     """
-    from tasks.video.source import local_copy
-
-    with local_copy(uri) as path:
+    with ExitStack() as opened:
         try:
-            with av.open(str(path)) as container:
-                stream = container.streams.video[0]
-                half = (container.duration or 0) // 2
-                start = container.start_time or 0
-                container.seek(start + half)
-                last = None
-                for frame in container.decode(stream):
-                    last = frame
-                    if frame.time is None or frame.time * av.time_base >= start + half:
-                        break
-                if last is None:
-                    return None
-                image: Image = last.to_ndarray(format="rgb24")
-                return np.rot90(image, k=int(last.rotation) // 90 % 4)
+            # a remote file is looked into, not fetched: this is one picture
+            file: Any = uri.removeprefix("file://")
+            if "://" in file:
+                file = opened.enter_context(fsspec.open(file, "rb"))
+            container = opened.enter_context(av.open(file))
+            stream = container.streams.video[0]
+            half = (container.duration or 0) // 2
+            start = container.start_time or 0
+            container.seek(start + half)
+            last = None
+            for frame in container.decode(stream):
+                last = frame
+                if frame.time is None or frame.time * av.time_base >= start + half:
+                    break
+            if last is None:
+                return None
+            image: Image = last.to_ndarray(format="rgb24")
+            return np.rot90(image, k=int(last.rotation) // 90 % 4)
         except (av.error.FFmpegError, OSError, IndexError):
             return None
 

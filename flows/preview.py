@@ -77,7 +77,7 @@ def preview_video(run: Run, do: Any = None) -> PreviewSheet:
     steps = min(STEPS, run.job.num_inference_steps)
     run = replace(run, job=preview_job(run.job, steps))
     staged = Recorded(run, do or directly)
-    with local_copy(run.source) as path:
+    with local_copy(run.source, run.job.input.max_bytes) as path:
         probed = staged("probe", "", lambda: probe(run, path))
         facts = facts_of(run, probed)
         decoded = staged("decode", "", lambda: decode(run, probed, facts, path))

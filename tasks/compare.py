@@ -169,7 +169,7 @@ def judged(video: str, source: str, style: str) -> dict[str, Any]:
 def opened(stack: ExitStack, uri: str, size: tuple[int, int] | None = None, long_side: int = LONG_SIDE) -> Opened:
     """A video at `size`, by default its own but at most `long_side`; closed with `stack`. Errors: VideoError."""
     limits = InputConfig()
-    path = stack.enter_context(local_copy(uri))
+    path = stack.enter_context(local_copy(uri, limits.max_bytes))
     facts = probe(uri, limits, path)
     index = build_index(path, facts, limits)
     chosen = size or working_size(facts, long_side, 2)

@@ -19,7 +19,7 @@ VERSION = 1
 
 def decode_key(choices: InputConfig, probed: Mapping[str, Any]) -> StageKey:
     """Key of the index of a clip; `probed` is its probe artifact as an input."""
-    return stage_key("decode", VERSION, {"input": choices.model_dump()}, {}, [probed], None)
+    return stage_key("decode", VERSION, {"input": choices.model_dump(exclude={"max_bytes"})}, {}, [probed], None)
 
 
 def decode(run: Run, probed: Ref, facts: ClipFacts, path: Path) -> Ref:

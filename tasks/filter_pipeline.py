@@ -45,11 +45,11 @@ def deflicker_video(job: DeflickerJob, run: Run, do: Do = directly) -> VideoResu
     staged = Recorded(run, do)
     guided = replace(run, source=job.guide)
     with ExitStack() as stack:
-        path = stack.enter_context(local_copy(job.guide))
+        path = stack.enter_context(local_copy(job.guide, job.input.max_bytes))
         guide = open_clip(guided, staged, path, "guide" if job.source else "")
         clip = None
         if job.source:
-            clip = open_clip(run, staged, stack.enter_context(local_copy(run.source)))
+            clip = open_clip(run, staged, stack.enter_context(local_copy(run.source, job.input.max_bytes)))
             check_pair(clip, guide)
         shots = shots_of(job, guided, clip or guide, guide)
         done = _filter(job, run, staged, clip, shots) if clip else _fill(job, guided, staged, guide, shots)

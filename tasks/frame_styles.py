@@ -62,7 +62,7 @@ def style_frame(run: Run, frame: int, styles: Sequence[str]) -> StyledFrames:
     """
     asked, run = run.job, replace(run, job=single_frame_job(run.job, frame))
     staged, steps = Recorded(run, directly), run_length(asked)
-    with local_copy(run.source) as path:
+    with local_copy(run.source, run.job.input.max_bytes) as path:
         probed = staged("probe", "", lambda: probe(run, path))
         facts = facts_of(run, probed)
         _check_frame(asked, facts, frame)

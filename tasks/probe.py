@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from configs.errors import UnreadableVideo
 from configs.job import InputConfig
 from configs.redact import redact
 from tasks.ref import Ref
@@ -19,7 +20,7 @@ VERSION = 1
 
 def probe_key(limits: InputConfig, file_digest: str) -> StageKey:
     """Key of the facts of a file with this sha256."""
-    params = {"input": limits.model_dump(exclude={"damaged"})}
+    params = {"input": limits.model_dump(exclude={"damaged", "max_bytes"})}
     return stage_key("probe", VERSION, params, {}, [{"file": file_digest}], None)
 
 
@@ -27,8 +28,13 @@ def probe(run: Run, path: Path) -> Ref:
     """Facts of the video at `path` (the local copy of `run.source`); raises a `VideoError` when it is refused."""
     if not path.is_file():
         probe_file(run.source, run.job.input, path)  # says what is wrong with it
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadableVideo(
+            f"{run.source}: cannot be read ({error.strerror or error}); check its permissions"
+        ) from error
     key = probe_key(run.job.input, digest)
 
     def compute(writing: Writing) -> Computed:

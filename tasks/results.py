@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from configs.errors import StoreError
-from tasks.publish import write_whole
+from tasks.publish import fill_whole, write_whole
 from tasks.store.backends import local_folder
 from tasks.store.blobs import Blobs, digest_file
 from tasks.store.manifest import Part
@@ -73,6 +75,18 @@ class ResultFolder:
         target = self._local(name)
         write_whole(target, data)
         return str(target)
+
+    def fill(self, name: str, fill: Callable[[Path], object]) -> str:
+        """Like `write`, of what need not be in memory: `fill` writes it to the local path that it is given."""
+        if not self._blobs:
+            target = self._local(name)
+            fill_whole(target, fill)
+            return str(target)
+        with tempfile.TemporaryDirectory(prefix="steadyframe-") as folder:
+            interim = Path(folder) / "result"
+            fill(interim)
+            self._blobs.put_file(name, interim)
+        return self.where(name)
 
     def keep_aside(self, name: str) -> None:
         """Keep what lies there as `NAME.damaged` from now on; the name itself may be gone then."""

@@ -15,6 +15,8 @@ import fsspec
 
 from tasks.store.localfiles import LocalFiles, Stat
 
+_PIECE = 64 << 20  # bytes of a large object asked for at once
+
 
 class Backend(Protocol):
     """What `Blobs` needs; paths are checked, errors are whatever the file system raises."""
@@ -26,6 +28,7 @@ class Backend(Protocol):
     def put_new(self, path: str, data: bytes) -> bool: ...  # noqa: D102
     def put_file(self, path: str, source: Path) -> None: ...  # noqa: D102
     def get(self, path: str) -> bytes: ...  # noqa: D102
+    def get_file(self, path: str, target: Path, size: int) -> None: ...  # noqa: D102
     def size(self, path: str) -> int | None: ...  # noqa: D102
     def stats(self, prefix: str) -> dict[str, Stat]: ...  # noqa: D102
     def children(self, prefix: str) -> tuple[dict[str, int], list[str]]: ...  # noqa: D102
@@ -90,6 +93,12 @@ class ObjectStore:
             if self.size(path) == 0:
                 return b""
             raise
+
+    def get_file(self, path: str, target: Path, size: int) -> None:
+        """One GET per 64 MiB, so that no more is ever in memory."""
+        with target.open("wb") as file:
+            for start in range(0, size, _PIECE):
+                file.write(self._fs.cat_file(self._at(path), start=start, end=min(start + _PIECE, size)))
 
     def size(self, path: str) -> int | None:
         """One HEAD."""

@@ -115,8 +115,18 @@ class Blobs:
 
     def get(self, path: str) -> bytes:
         """All bytes of an object; MissingBlob when there is none."""
-        try:
+        with self._missing(path):
             return self._ask(path, lambda: self._backend.get(checked_path(path)))
+
+    def get_file(self, path: str, target: Path, size: int) -> None:
+        """The same into a local file, of an object of `size` bytes that is too large to hold in memory."""
+        with self._missing(path):
+            self._ask(path, lambda: self._backend.get_file(checked_path(path), target, size))
+
+    @contextmanager
+    def _missing(self, path: str) -> Iterator[None]:
+        try:
+            yield
         except StoreError as e:
             if isinstance(e.__cause__, FileNotFoundError):
                 raise MissingBlob(f"store {self.url}/{path}: no such object") from e

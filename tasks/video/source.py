@@ -19,6 +19,7 @@ import fsspec
 import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
+from fsspec.callbacks import Callback
 
 from configs.errors import UnreadableVideo, UnsupportedVideo, VideoTooLarge
 from configs.job import InputConfig
@@ -32,20 +33,26 @@ _PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive
 
 
 @contextmanager
-def local_copy(uri: str) -> Iterator[Path]:
+def local_copy(uri: str, max_bytes: int | None = None) -> Iterator[Path]:
     """A local path for `uri`: local files in place, others fetched whole in one GET to a temporary file.
 
-    `fs.open` would cost a HEAD and many ranged GETs (design/video.md 2.8). Raises UnreadableVideo.
+    `fs.open` would cost a HEAD and many ranged GETs (design/video.md 2.8). The file goes to the disk as it comes, never
+    into memory. Raises UnreadableVideo, and VideoTooLarge before more than `max_bytes` are fetched.
     """
     if "://" not in uri or uri.startswith("file://"):
-        yield Path(uri.removeprefix("file://"))
+        path = Path(uri.removeprefix("file://"))
+        if max_bytes is not None and path.is_file():
+            _Fetched(uri, max_bytes).set_size(path.stat().st_size)
+        yield path
         return
     suffix = PurePosixPath(uri.split("?", 1)[0]).suffix
     with tempfile.TemporaryDirectory(prefix="steadyframe-") as folder:
         path = Path(folder) / f"source{suffix}"
         try:
             fs, remote = fsspec.core.url_to_fs(uri, use_listings_cache=False)
-            path.write_bytes(patiently(lambda: _whole(fs, remote)))
+            patiently(lambda: fs.get_file(remote, str(path), callback=_Fetched(uri, max_bytes)))
+        except VideoTooLarge:
+            raise
         except FileNotFoundError as error:
             raise UnreadableVideo(f"{uri}: no such object; check the address") from error
         except Exception as error:  # every back end has its own: aiohttp, botocore, gcsfs, azure
@@ -54,16 +61,29 @@ def local_copy(uri: str) -> Iterator[Path]:
         yield path
 
 
-def _whole(fs: Any, remote: str) -> bytes:
-    """All bytes of a remote file in one GET (without `start` s3fs asks HEAD first)."""
-    try:
-        return bytes(fs.cat_file(remote, start=0))
-    except FileNotFoundError:
-        raise
-    except OSError:  # S3 answers 416 when asked for a range of an empty object; what is wrong with it the probe says
-        if fs.size(remote) == 0:
-            return b""
-        raise
+class _Fetched(Callback):
+    """Watches a file come: told its size where the answer to the GET says it, and of every piece."""
+
+    def __init__(self, uri: str, most: int | None) -> None:
+        super().__init__()
+        self._uri, self._most = uri, most
+
+    def set_size(self, size: int | None) -> None:
+        """The file is so large, as far as the server knows."""
+        super().set_size(size)
+        self._refuse(size or 0)
+
+    def relative_update(self, inc: int = 1) -> None:
+        """So many bytes more are here."""
+        super().relative_update(inc)
+        self._refuse(self.value)
+
+    def _refuse(self, size: int) -> None:
+        if self._most is not None and size > self._most:
+            raise VideoTooLarge(
+                f"{self._uri}: is {size / 1e9:.3g} GB or more, the limit is {self._most} bytes (input.max_bytes); "
+                "raise the limit or cut it into parts"
+            )
 
 
 def probe(uri: str, limits: InputConfig, path: Path | None = None) -> ClipFacts:
@@ -73,7 +93,7 @@ def probe(uri: str, limits: InputConfig, path: Path | None = None) -> ClipFacts:
     Raises UnreadableVideo, UnsupportedVideo or VideoTooLarge, all before the second frame is decoded.
     """
     if path is None:
-        with local_copy(uri) as local:
+        with local_copy(uri, limits.max_bytes) as local:
             return probe(uri, limits, local)
     with opened(path, uri) as container:
         stream = main_video(container, uri)

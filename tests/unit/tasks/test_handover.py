@@ -10,10 +10,10 @@ import pytest
 
 from configs.errors import StoreError
 from configs.job import RestyleJob
-from tasks.handover import place_output
+from tasks.handover import place_output, place_report
 from tasks.results import ResultFolder
 from tasks.run import Run
-from tasks.store import Store
+from tasks.store import Store, TornArtifact
 from tasks.store.keys import StageKey
 from tasks.store.manifest import Part
 
@@ -36,6 +36,56 @@ def test_a_link_out_of_the_output_folder_is_refused(tmp_path: Path) -> None:
         placed("planted")
     assert list(outside.iterdir()) == []
     assert Path(placed("honest")).read_bytes() == b"pixels"
+
+
+def no_reading(*_: object) -> None:
+    raise AssertionError("read whole")
+
+
+@pytest.mark.parametrize("kept", ["memory://handed-over-store", "store"])
+@pytest.mark.parametrize("place", ["memory://handed-over-video", "out"])
+def test_a_video_is_copied_as_it_comes(kept: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pieces, never whole in memory, and checked against its digest on the way."""
+    store = Store.open(kept if "://" in kept else str(tmp_path / kept), workers=0)
+    out = place if "://" in place else str(tmp_path / place)
+    key = StageKey("encode", "cd" * 16, {})
+    manifest = store.publish(key, [store.write_part(key, "video", b"pixels" * 100)], {"suffix": "mp4"})
+    run = Run(RestyleJob(style="oil", out=out), "clip.mp4", store, cast(Any, None))
+    monkeypatch.setattr("tasks.store.backends._PIECE", 7)
+    monkeypatch.setattr(Store, "read_part", no_reading)
+    where = place_output(run, store.ref(manifest, "computed"))
+    monkeypatch.undo()
+    folder = ResultFolder(out)
+    assert folder.holds(folder.name_of(where), manifest.parts[0], named_by_key=False)
+
+
+def test_a_video_that_is_not_what_was_published_is_not_handed_over(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"), workers=0)
+    key = StageKey("encode", "cd" * 16, {})
+    part = store.write_part(key, "video", b"pixels")
+    manifest = store.publish(key, [part], {"suffix": "mp4"})
+    store.blobs.put(part.path, b"pixelz")
+    run = Run(RestyleJob(style="oil", out=str(tmp_path / "out")), "clip.mp4", store, cast(Any, None))
+    with pytest.raises(TornArtifact):
+        place_output(run, store.ref(manifest, "computed"))
+    assert list((tmp_path / "out").rglob("*")) == []
+
+
+def test_a_report_that_is_there_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A night with nothing to do wrote every page again; another page under the same name is replaced."""
+    store = Store.open(str(tmp_path / "store"), workers=0)
+    key = StageKey("report", "ef" * 16, {})
+    manifest = store.publish(key, [store.write_part(key, "report.html", b"<p>")])
+    run = Run(RestyleJob(style="oil", out=str(tmp_path / "out")), "clip.mp4", store, cast(Any, None))
+    page, video = store.ref(manifest, "computed"), str(tmp_path / "out" / "clip.mp4")
+    where = place_report(run, page, video)
+    monkeypatch.setattr(Store, "read_part", no_reading)
+    monkeypatch.setattr(ResultFolder, "write", no_reading)
+    assert place_report(run, page, video) == where
+    monkeypatch.undo()
+    Path(where).write_bytes(b"<q>")
+    place_report(run, page, video)
+    assert Path(where).read_bytes() == b"<p>"
 
 
 @pytest.mark.parametrize("place", ["memory://handed-over", "folder"])

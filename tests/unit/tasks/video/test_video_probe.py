@@ -9,7 +9,9 @@ import pytest
 
 from configs.errors import UnreadableVideo, UnsupportedVideo, VideoTooLarge
 from configs.job import InputConfig
+from tasks.decode import decode_key
 from tasks.failure import classify
+from tasks.probe import probe_key
 from tasks.video.facts import ClipFacts
 from tasks.video.source import local_copy, probe, shown_size
 from tests.listener import listening
@@ -49,6 +51,12 @@ def test_facts_of_a_plain_clip_survive_json(media, tmp_path):
 def test_colour_is_the_tags_or_else_the_policy(media, tmp_path, tags, height, expected):
     facts = probe(str(media.write(tmp_path / "a.mp4", frames=2, size=(height, 64), tags=tags)), InputConfig())
     assert (facts.colour.matrix, facts.colour.full, facts.colour.decided_by) == expected
+
+
+def test_a_colon_in_a_relative_name_is_no_protocol(media, tmp_path, monkeypatch):
+    media.write(tmp_path / "2021-01-01T12:30:11.mp4", frames=2)
+    monkeypatch.chdir(tmp_path)
+    assert probe("2021-01-01T12:30:11.mp4", InputConfig()).frames == 2
 
 
 def test_ten_bit_and_alpha_and_start_are_seen(media, tmp_path):
@@ -164,6 +172,41 @@ def test_a_remote_object_is_fetched_whole_and_named_by_its_address(media, tmp_pa
     assert probe("memory://clips/a.mp4", InputConfig()).uri == "memory://clips/a.mp4"
     refuse("memory://clips/none.mp4", UnreadableVideo, "no such object")
     assert probe(f"file://{path}", InputConfig()).frames == 12
+
+
+def test_a_file_over_the_limit_of_bytes_is_not_fetched(media, tmp_path):
+    """Nor is a local one read; the limit is the file's business and is in no key."""
+    path = media.write(tmp_path / "a.mp4")
+    size = path.stat().st_size
+    fsspec.filesystem("memory").pipe_file("/clips/large.mp4", path.read_bytes())
+    for uri in ("memory://clips/large.mp4", str(path)):
+        assert probe(uri, InputConfig(max_bytes=size)).bytes == size
+        refuse(uri, VideoTooLarge, "input.max_bytes", str(size - 1), max_bytes=size - 1)
+    assert probe_key(InputConfig(max_bytes=size), "d") == probe_key(InputConfig(), "d")
+    assert decode_key(InputConfig(max_bytes=size), {}) == decode_key(InputConfig(), {})
+
+
+def test_who_sends_more_than_the_limit_without_saying_so_is_stopped(monkeypatch):
+    """As a web server that streams and tells no length."""
+    sent = []
+
+    def endless(self, remote, path, callback, **options):
+        while len(sent) < 100:
+            sent.append(1000)
+            callback.relative_update(1000)
+
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.get_file", endless)
+    refuse("memory://clips/endless.mp4", VideoTooLarge, "input.max_bytes", max_bytes=5000)
+    assert len(sent) == 6
+
+
+def test_a_remote_source_is_never_whole_in_memory(media, tmp_path, monkeypatch):
+    path = media.write(tmp_path / "a.mp4")
+    fsspec.filesystem("memory").pipe_file("/clips/a.mp4", path.read_bytes())
+    monkeypatch.delattr("fsspec.implementations.memory.MemoryFileSystem.cat_file")
+    monkeypatch.setattr("fsspec.AbstractFileSystem.cat_file", None)
+    with local_copy("memory://clips/a.mp4") as local:
+        assert local.read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize(("answer", "failure"), [(403, "poison"), (404, "poison"), (503, "transient")])
