@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,6 +14,8 @@ os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-seeds", type=int, default=1, help="seeds per kind of kill in tests/chaos")
+    today = datetime.now(UTC).toordinal()
+    parser.addoption("--chaos-day", type=int, default=today, help="whose turn it is of what is rare in tests/chaos")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -46,13 +46,14 @@ class Plan:
 
 @dataclass
 class Injector:
-    """Draws by seed, and counts: `requests`, `writes`, `bytes` and how many faults were `injected`."""
+    """Draws by seed, and counts: `requests`, `writes`, `bytes`, and how many were made to fail or to wait."""
 
     plan: Plan
     requests: int = 0
     writes: int = 0
     bytes: int = 0
     injected: int = 0
+    delayed: int = 0
     gone: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,8 +73,10 @@ class Injector:
             denied = plan.denied_from is not None and number > plan.denied_from
             edges = [plan.errors, plan.errors + plan.lost_replies, plan.errors + plan.lost_replies + plan.torn]
             fault = next((f for f, edge in zip(("error", "lost", "torn"), edges, strict=True) if lot < edge), "")
+            slow = plan.delay > 0 and pause < 0.5
             self.injected += bool(fault or full or denied or dies)
-        if plan.delay and pause < 0.5:
+            self.delayed += slow
+        if slow:
             time.sleep(2 * pause * plan.delay)
         if denied:
             raise PermissionError(errno.EACCES, "Permission denied")

@@ -130,7 +130,8 @@ def _run(given: dict[str, Any], told: str) -> None:
         answer = drive.restyle(orders.clip, orders.url, drive.chaos_job(orders.store + "-out", **orders.job))
     except Exception as error:
         answer = {"error": type(error).__name__, "message": str(error), "trace": traceback.format_exc()}
-    answer |= {"requests": faults.requests, "writes": faults.writes, "bytes": faults.bytes, "injected": faults.injected}
+    counts = ("requests", "writes", "bytes", "injected", "delayed")
+    answer |= {name: getattr(faults, name) for name in counts}
     Path(told + ".part").write_text(json.dumps(answer))
     os.replace(told + ".part", told)
 

@@ -47,6 +47,23 @@ def table(trials: list[Trial]) -> list[str]:
     return [head, *(_line(kind, rows) for kind, rows in by_kind.items()), _line("all", trials)]
 
 
+def hardly_struck(trials: list[Trial], fewest: int = 3, share: float = 0.6) -> list[str]:
+    """Kinds of trouble that mostly did not happen, so that what came of them says nothing: a sentence each.
+
+    A kill at a moment may come too late for one seed, on a slow or a quick machine. So kinds of fewer than `fewest`
+    trials are taken together.
+    """
+    by_kind: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        by_kind[trial.kind].append(trial)
+    judged = {kind: rows for kind, rows in by_kind.items() if len(rows) >= fewest}
+    few = [row for kind, rows in by_kind.items() if kind not in judged for row in rows]
+    if len(few) >= fewest:
+        judged["the rest"] = few
+    counts = {kind: (sum(row.struck > 0 for row in rows), len(rows)) for kind, rows in judged.items()}
+    return [f"{kind}: only {hit} of {all_} struck" for kind, (hit, all_) in counts.items() if hit < share * all_]
+
+
 def _line(name: str, rows: list[Trial]) -> str:
     struck = sum(row.struck > 0 for row in rows)
     sums = [sum(getattr(row, what) for row in rows) for what in ("differing", "torn", "made_again", "left")]

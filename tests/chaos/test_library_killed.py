@@ -1,8 +1,11 @@
-"""A library killed in the middle: what was finished is not computed again, what was not goes on from its commit."""
+"""A library killed in the middle, or its server: what was finished is not computed again, the rest goes on."""
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,8 @@ import pytest
 import yaml
 
 from configs.library import OWN_KEYS
-from tests.chaos.commands import digests, steadyframe, told, until
+from flows.server import join, leave
+from tests.chaos.commands import digests, server, steadyframe, told, until
 from tests.chaos.drive import chaos_job
 from tests.chaos.forked import Orders, fork
 from tests.chaos.killing import kill_everything, newest_commit
@@ -49,11 +53,11 @@ def test_a_killed_library_finishes_the_rest_and_only_the_rest(
 ) -> None:
     row, draw = trial("library killed", rare_seed), random.Random(f"library {rare_seed}")
     store, line = tmp_path / "store", ("library", str(job_file(library, tmp_path, draw.choice([1, 2]))), "--json")
-    finished_first = draw.randrange(1, CLIPS)
+    finished_first, step = draw.randrange(1, CLIPS), draw.randrange(5)
     with Reader(store) as reader:
         command = steadyframe(tmp_path, *line)
         until(lambda: finished(store) >= finished_first or command.poll() is not None, "finished videos")
-        until(lambda: newest_commit(store) >= draw.randrange(5) or command.poll() is not None, "the next video")
+        until(lambda: newest_commit(store) >= step or command.poll() is not None, "the next video")
         row.struck += command.poll() is None
         if row.struck:
             kill_everything(command)
@@ -66,6 +70,32 @@ def test_a_killed_library_finishes_the_rest_and_only_the_rest(
     assert result["window_steps"]["computed"] <= total * (CLIPS - before)
     assert again["window_steps"]["computed"] == 0
     assert finished(store) == CLIPS
+    for source, output in zip((o["source"] for o in result["outputs"]), digests(result), strict=True):
+        row.judge(output, untroubled[Path(source).name])
+    row.look_at(reader)
+
+
+def test_a_server_that_is_killed_and_started_again_costs_a_library_nothing(
+    rare_seed: int, library: Path, untroubled: dict[str, dict[str, Any]], tmp_path: Path, trial: Open
+) -> None:
+    """It goes while a video computes; the next videos wait for it, and nothing is computed twice."""
+    row, draw = trial("library's server", rare_seed), random.Random(f"library's server {rare_seed}")
+    store, line = tmp_path / "store", ("library", str(job_file(library, tmp_path, draw.choice([1, 2]))), "--json")
+    finished_first, step, away = draw.randrange(CLIPS), draw.randrange(5), draw.uniform(0, 3)
+    with Reader(store) as reader:
+        command = steadyframe(tmp_path, *line)
+        until(lambda: finished(store) >= finished_first or command.poll() is not None, "finished videos")
+        until(lambda: newest_commit(store) >= step or command.poll() is not None, "the next video")
+        os.kill(server(tmp_path).pid, signal.SIGKILL)
+        row.struck += command.poll() is None
+        time.sleep(away)
+        join(tmp_path / "server")  # as another command would start it
+        try:
+            code, result = told(command, tmp_path)
+        finally:
+            leave(tmp_path / "server")
+    assert code == 0, result["errors"]
+    assert result["window_steps"]["computed"] == untroubled["clip-0.mp4"]["total"] * CLIPS
     for source, output in zip((o["source"] for o in result["outputs"]), digests(result), strict=True):
         row.judge(output, untroubled[Path(source).name])
     row.look_at(reader)
