@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import string
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 from configs.errors import ConfigError
-from configs.names import safe_part, slug, stem_of
+from configs.names import short_part, slug, stem_of
 
 DEFAULT_NAMING = "{relative}/{stem}--{style}--{key8}"
 FIELDS = {
@@ -23,7 +23,6 @@ FIELDS = {
     "date": "day the run began, UTC, 2026-11-21",
 }
 _UNIQUE = "key8"  # different results have different keys
-_PART_LENGTH = 200
 
 
 def check_naming(template: str) -> str:
@@ -62,7 +61,7 @@ def result_name(
         "date": date,
     }
     filled = template.format_map(values)
-    parts = [safe_part(part)[:_PART_LENGTH] for part in re.split(r"[\\/]+", filled)]
+    parts = [short_part(part) for part in re.split(r"[\\/]+", filled)]
     whole = PurePosixPath(*(part for part in parts if part))
     return f"{whole if str(whole) != '.' else 'video'}.{ext.lstrip('.')}"
 
@@ -83,8 +82,3 @@ def refuse_same_names(template: str, named: Iterable[tuple[str, str]]) -> None:
                 f"put {{relative}} or {{key8}} in, or exclude one of them"
             )
         seen[folded] = source
-
-
-def fields_help() -> Mapping[str, str]:
-    """Return the fields with what they mean."""
-    return dict(FIELDS)

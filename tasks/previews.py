@@ -102,15 +102,6 @@ def previews_within(clips: Mapping[str, Callable[[], Frames]], fps: float, max_b
     return Previews(encoded, fps / every, every)
 
 
-def thumbnail_jpeg(frame: npt.NDArray[np.uint8], max_side: int = 192) -> bytes:
-    """Return one uint8 RGB frame [H,W,3] as a small JPEG."""
-    height, width = _size(frame.shape, max_side)
-    small = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 80])
-    assert done
-    return data.tobytes()
-
-
 def _length(encoded: Mapping[str, bytes]) -> int:
     lengths = []
     for data in encoded.values():

@@ -18,8 +18,7 @@ from tasks.video.hdr import to_sdr
 
 Rgb8 = npt.NDArray[np.uint8]
 
-UNSPECIFIED = 2  # H.273
-BT709 = 1
+BT709 = 1  # this and the next: H.273
 BT601 = 6
 BT2020 = 9
 PQ = 16
@@ -68,10 +67,6 @@ class ToRgb:
             deep = self._convert(frame, "rgb48le").astype(np.uint32)
             return self._upright(((deep + 128) // 257).astype(np.uint8))
         return self._upright(cast(Rgb8, self._convert(frame, "rgb24")))
-
-    def rgb16(self, frame: av.VideoFrame) -> npt.NDArray[np.uint16]:
-        """uint16 [H,W,3], upright, at coded size, full scale 65535; keeps what 10-bit sources hold."""
-        return self._upright(self._convert(frame, "rgb48le"))
 
     def _convert(self, frame: av.VideoFrame, pixel_format: str) -> npt.NDArray[Any]:
         colour = self._facts.colour

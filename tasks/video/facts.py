@@ -165,10 +165,3 @@ class ClipIndex(_Fact):
     def durations(self) -> tuple[int, ...]:
         """Ticks each frame is shown."""
         return tuple(b - a for a, b in pairwise((*self.pts, self.end_pts)))
-
-    def shot_of(self, frame: int) -> int:
-        """The number of the shot that holds `frame`."""
-        for number, (start, stop) in enumerate(self.shots):
-            if start <= frame < stop:
-                return number
-        raise IndexError(f"frame {frame} is outside the clip of {self.frames} frames")

@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import av
 import numpy as np
@@ -46,7 +45,7 @@ class FrameReader:
         self._decoder = Decoder(path, facts, careful=self._whole)
         self._coming: Iterator[tuple[int, av.VideoFrame]] | None = None
         self._next = 0
-        self._kept: OrderedDict[tuple[int, bool], npt.NDArray[Any]] = OrderedDict()
+        self._kept: OrderedDict[int, npt.NDArray[np.uint8]] = OrderedDict()
         self.seeks = 0
 
     def __enter__(self) -> FrameReader:
@@ -65,30 +64,22 @@ class FrameReader:
 
     def read(self, start: int, stop: int) -> npt.NDArray[np.uint8]:
         """uint8 [stop - start, H, W, 3]; IndexError outside the clip, DamagedVideo if the file changed."""
-        return self._read(start, stop, deep=False)
-
-    def read16(self, start: int, stop: int) -> npt.NDArray[np.uint16]:
-        """As `read`, uint16 with full scale 65535: for sources of more than 8 bits (not tone-mapped)."""
-        return self._read(start, stop, deep=True)
-
-    def _read(self, start: int, stop: int, *, deep: bool) -> npt.NDArray[Any]:
         if not 0 <= start < stop <= self._index.frames:
             raise IndexError(f"frames {start}..{stop} of {self._facts.uri}, which has 0..{self._index.frames}")
-        out = np.empty((stop - start, *self._size, 3), np.uint16 if deep else np.uint8)
+        out = np.empty((stop - start, *self._size, 3), np.uint8)
         for number in range(start, stop):
-            out[number - start] = self._one(number, deep)
+            out[number - start] = self._one(number)
         return out
 
-    def _one(self, number: int, deep: bool) -> npt.NDArray[Any]:
-        kept = self._kept.get((number, deep))
+    def _one(self, number: int) -> npt.NDArray[np.uint8]:
+        kept = self._kept.get(number)
         if kept is not None:
-            self._kept.move_to_end((number, deep))  # an anchor asked for by every window stays
+            self._kept.move_to_end(number)  # an anchor asked for by every window stays
             return kept
         frame = self._decode_to(number)
-        image: npt.NDArray[Any] = self._to_rgb.rgb16(frame) if deep else self._to_rgb.rgb8(frame)
         # Two steps where pixels are not square, so that every size is made from what the digests name.
-        image = resize(to_shown(image, self._facts), *self._size)
-        self._kept[number, deep] = image
+        image = resize(to_shown(self._to_rgb.rgb8(frame), self._facts), *self._size)
+        self._kept[number] = image
         most = max(1, min(_KEEP_FRAMES, _KEEP_BYTES // image.nbytes))
         while len(self._kept) > most:
             self._kept.popitem(last=False)

@@ -6,7 +6,7 @@ interface, so nothing is decoded twice. Knows thumbnails; knows no file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -56,14 +56,6 @@ class ShotFinder:
         ready = {cut for cut in self._reported if cut <= last}
         self._reported = [cut for cut in self._reported if cut > last]
         self._cuts += [cut for cut in ready - set(self._cuts) if not _is_flash(self._near, cut)]
-
-
-def find_shots(thumbnails: Iterable[Thumbnail]) -> tuple[tuple[int, int], ...]:
-    """`ShotFinder` over thumbnails that are there already."""
-    finder = ShotFinder()
-    for thumbnail in thumbnails:
-        finder.push(thumbnail)
-    return finder.shots()
 
 
 def _is_flash(near: Mapping[int, Thumbnail], cut: int) -> bool:

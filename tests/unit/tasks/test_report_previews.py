@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from configs.errors import ConfigError
-from tasks.previews import LADDER, preview_mp4, previews_within, thumbnail_jpeg
+from tasks.previews import LADDER, preview_mp4, previews_within
 
 Frame = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -64,10 +64,3 @@ def test_quality_is_given_up_only_when_it_must_be() -> None:
     clips = {"a": lambda: noise(4, 64, 96)}
     assert previews_within(clips, 24, 1e7).clips["a"] == preview_mp4(noise(4, 64, 96), 24, *LADDER[0][:2])
     assert len(previews_within(clips, 24, 30_000).clips["a"]) * 4 / 3 <= 30_000
-
-
-def test_a_thumbnail_is_a_small_jpeg() -> None:
-    data = thumbnail_jpeg(next(noise(1, 300, 400)))
-    with av.open(io.BytesIO(data)) as container:
-        stream = container.streams.video[0]
-        assert (stream.codec_context.name, stream.width, stream.height) == ("mjpeg", 192, 144)
