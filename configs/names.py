@@ -11,6 +11,8 @@ from pathlib import PurePosixPath
 
 _SLUG_LENGTH = 40
 _STEM_LENGTH = 80
+_STEM_BYTES = 176  # with a slug, a key and a suffix still a name that every disk takes: 255 bytes
+_PART_BYTES = 230
 
 
 def slug(text: str) -> str:
@@ -38,14 +40,24 @@ def output_relative(source: str, relative: str, *, style: str | None, prompt: st
     Parts that would leave the folder ('..', a drive, a leading '/') are dropped.
     """
     name = output_name(source, style=style, prompt=prompt, key=key, ext=ext)
-    parts = [safe_part(part) for part in re.split(r"[\\/]+", relative)]
+    parts = [short_part(part) for part in re.split(r"[\\/]+", relative)]
     return str(PurePosixPath(*(part for part in parts if part), name))
 
 
 def stem_of(source: str) -> str:
     """Return a source's name without folder and suffix, made safe; at most 80 characters, never empty ('video')."""
     tail = re.split(r"[\\/]+", re.split(r"[?#]", source)[0] if "://" in source else source)[-1]
-    return safe_part(tail.rsplit(".", 1)[0] if "." in tail[1:] else tail)[:_STEM_LENGTH] or "video"
+    stem = safe_part(tail.rsplit(".", 1)[0] if "." in tail[1:] else tail)[:_STEM_LENGTH]
+    return _cut(stem, _STEM_BYTES) or "video"
+
+
+def short_part(part: str) -> str:
+    """Return `safe_part` of a path part, short enough to be a name with a suffix behind it: disks count bytes."""
+    return _cut(safe_part(part), _PART_BYTES)
+
+
+def _cut(part: str, most: int) -> str:
+    return part if len(part.encode()) <= most else part.encode()[:most].decode(errors="ignore").rstrip(". ")
 
 
 def safe_part(part: str) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from configs.job import ModelConfig, RestyleJob
     from tasks.correspond_forecast import PairForecast
-    from tasks.engine.pool import EnginePool
+    from tasks.engine.pool import EnginePool, ModelFacts
     from tasks.forecast import Forecast
     from tasks.history import History
     from tasks.store import Store
@@ -80,8 +80,8 @@ def plan_video(job: RestyleJob, uri: str, store: Store, engines: EnginePool, his
     first, last = job.input.frames or (0, facts.frames)
     frames = index.frames if index else max(0, min(last, facts.frames) - first)
     shots = index.shots if index else ((0, frames),)
-    cells = _cells(job.model)
-    height, width = working_size(facts, job.working_size, cells.multiple)
+    model = engines.facts(job.model)
+    height, width = working_size(facts, job.working_size, model.size_multiple)
     windows = sum(math.ceil((stop - start) / job.window.size) for start, stop in shots)
     steps = run_length(job)
     matched = shots if deflicker_steps(job) or job.deflicker.filters_after else ()
@@ -101,7 +101,7 @@ def plan_video(job: RestyleJob, uri: str, store: Store, engines: EnginePool, his
         steps=steps,
         window_steps=windows * steps,
         deflicker_steps=deflicker_steps(job),
-        bytes=_latent_bytes(job, cells, frames, height, width),
+        bytes=_latent_bytes(job, model, frames, height, width),
         seconds=sum(stage.seconds for stage in denoising),
         basis=denoising[0].basis,
         correspondence=forecast_pairs(
@@ -154,7 +154,7 @@ def planned_pool(store_url: str, workers: int | None, device: str) -> EnginePool
             if model.path in BUILT_IN or Path(model.path).is_dir():
                 return super().facts(model)
             # it may be gigabytes elsewhere: taken for a Stable Diffusion 1, and nothing of it is found in the store
-            return ModelFacts(f"not here: {model.path}", _cells(model).multiple, numerics_class(model, "cpu"))
+            return ModelFacts(f"not here: {model.path}", 64, numerics_class(model, "cpu"))
 
     return Planned(store_url, default_workers() if workers is None else workers, device)
 
@@ -180,26 +180,7 @@ def decoded_index(store: Store, facts: ClipFacts, job: RestyleJob) -> ClipIndex 
     return ClipIndex.model_validate_json(store.read_part(manifest, "index.json")) if manifest else None
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """Latent channels of a model, pixels per latent, and the multiple a frame's sides must have."""
-
-    channels: int
-    factor: int
-    multiple: int
-
-
-def _cells(model: ModelConfig) -> _Cells:
-    """Read from the files of an embedded model; of others, which may be gigabytes elsewhere, as Stable Diffusion 1."""
-    from models.backbone import describe
-
-    if model.path not in ("pocket", "dry"):
-        return _Cells(4, 8, 64)
-    known = describe(model)
-    return _Cells(known.latent_channels, known.factor, known.size_multiple)
-
-
-def _latent_bytes(job: RestyleJob, cells: _Cells, frames: int, height: int, width: int) -> int:
+def _latent_bytes(job: RestyleJob, model: ModelFacts, frames: int, height: int, width: int) -> int:
     """Bytes of latents committed per step."""
-    values = frames * cells.channels * (height // cells.factor) * (width // cells.factor)
+    values = frames * model.latent_channels * (height // model.factor) * (width // model.factor)
     return values * (4 if job.model.dtype == "float32" else 2)

@@ -37,11 +37,16 @@ _LOANS_KEPT = 10_000
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Digest of the weights, the multiple a frame's sides must have, and the numerics class of this pool."""
+    """Digest of the weights, the multiple a frame's sides must have, and the numerics class of this pool.
+
+    Latent channels and pixels per latent of a model that is not here are those of Stable Diffusion 1.
+    """
 
     digest: str
     size_multiple: int
     numerics: dict[str, Any]
+    latent_channels: int = 4
+    factor: int = 8
 
 
 class EnginePool:
@@ -122,7 +127,9 @@ class EnginePool:
         with self._describing:
             if name not in self._facts:
                 known = describe(model)
-                self._facts[name] = ModelFacts(known.digest, known.size_multiple, self._numerics(model))
+                self._facts[name] = ModelFacts(
+                    known.digest, known.size_multiple, self._numerics(model), known.latent_channels, known.factor
+                )
             return self._facts[name]
 
     def warm(self, model: ModelConfig) -> bool:

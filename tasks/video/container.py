@@ -37,7 +37,8 @@ def opened(path: Path | str, name: str | None = None) -> Iterator[InputContainer
     try:
         if broken := impossible(file):
             raise UnreadableVideo(f"{name}: {broken}; it is damaged or made to harm, get it again")
-        container = av.open(str(file), options=dict(_OPTIONS), metadata_errors="replace")
+        # absolute: FFmpeg takes what stands before the colon of `12:30.mp4` for a protocol
+        container = av.open(str(file.absolute()), options=dict(_OPTIONS), metadata_errors="replace")
     except PermissionError as error:
         raise UnreadableVideo(f"{name}: may not be read; check its permissions") from error
     except (av.error.FFmpegError, ValueError) as error:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.names import output_relative, slug
+from configs.naming import DEFAULT_NAMING, result_name
 
 KEY = "3fa9c20b" * 4
 
@@ -41,6 +42,21 @@ def test_slugs_are_short_and_never_empty() -> None:
     assert slug("日本語") == "untitled"
     assert slug("word " * 30) == "word-word-word-word-word-word-word-word"
     assert len(slug("x" * 100)) == 40
+
+
+@given(
+    source=st.text(max_size=300),
+    relative=st.text(alphabet="äб日🎬/", max_size=300),
+    prompt=st.text(max_size=90),
+)
+def test_every_part_is_a_name_that_disks_take(source: str, relative: str, prompt: str) -> None:
+    """They count bytes: 80 characters may be 320 of them. Results are kept aside under one suffix more."""
+    words = {"style": None, "prompt": prompt, "key": KEY, "ext": ".webm"}
+    by_template = result_name(DEFAULT_NAMING, source, relative, date="2026-11-29", **words)
+    for name in (output_relative(source, relative, **words), by_template):
+        assert name.endswith("--3fa9c20b.webm")
+        for part in PurePosixPath(f"{name}.damaged").parts:
+            assert len(part.encode()) <= 255
 
 
 @given(source=st.text(max_size=60), relative=st.text(alphabet="./\\ab\0:~", max_size=30), prompt=st.text(max_size=30))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import models
 from configs.overrides import build_job
 from flows.cli import main
 from models.judge import JUDGE_VERSION
@@ -70,6 +71,17 @@ def test_plan_obeys_a_range_of_frames_and_says_what_dry_costs(clip: str) -> None
     args = ["plan", "restyle", clip, "--style", "oil", "--preset", "dry", "--set", "input.frames=2,7"]
     (plan,) = found(*args)["plans"]
     assert (plan["frames"], plan["windows"], plan["seconds"]) == (5, 2, 0.0)
+
+
+def test_plan_reads_the_sizes_of_a_local_model_folder(clip: str) -> None:
+    """Not taken for a Stable Diffusion 1, whose sides are multiples of 64."""
+    folder = Path(models.__file__).parent / "pocket" / "weights"
+    mine, known = (
+        found("plan", "restyle", clip, "--style", "oil", *sets)["plans"][0]
+        for sets in (("--set", f"model.path={folder}"), ())
+    )
+    assert (mine["working_width"], mine["working_height"]) == (known["working_width"], known["working_height"])
+    assert mine["bytes"] == known["bytes"] > 0
 
 
 DRY = ("--style", "oil", "--preset", "dry", "--set", "window.size=4", "--set", "working_size=64")

@@ -66,6 +66,23 @@ def test_a_wrong_place_is_said_before_the_first_stage(
     assert tally.unfinished == []
 
 
+def test_a_source_this_user_may_not_read_is_bad_and_not_our_fault(
+    tried: Callable[..., Tally], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stands in for mode 000, which does not stop root."""
+    whole = Path.open
+
+    def opened(self: Path, *how: Any, **more: Any) -> Any:
+        if self.name == "clip.mp4":
+            raise PermissionError(13, "Permission denied")
+        return whole(self, *how, **more)
+
+    monkeypatch.setattr(Path, "open", opened)
+    (error,) = tried().errors
+    assert error.class_name == "UnreadableVideo"
+    assert "clip.mp4: cannot be read (Permission denied); check its permissions" in error.message
+
+
 def test_the_check_leaves_nothing_behind(tried: Callable[..., Tally], tmp_path: Path) -> None:
     assert tried().errors == []
     assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".mp4", ".html"}
