@@ -7,12 +7,12 @@ several nights that ask for the same are answered by one try. Knows no stage, no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from configs.deflicker_job import DeflickerJob
 from configs.errors import ConfigError
 from configs.job import RestyleJob
 from configs.presets import nearest
@@ -22,10 +22,9 @@ from flows.dead import DeadLetter, bury, dead_letters, died_again
 from flows.filtering import filter_one
 from flows.resources import served
 from flows.result import ErrorEntry, JobResult
-from flows.sources import Source, expand
 from flows.tally import Tally
 from tasks.failure import FailureClass
-from tasks.run import Progress, StageRecord, VideoResult, silent
+from tasks.run import Progress, silent
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -85,13 +84,27 @@ def replay(
         return ReplayResult(method="replay", status="completed", letters=tuple(rows.values()))
 
     def work(opened: Store, engines: EnginePool, tally: Tally) -> None:
-        with ExitStack() as serving:
-            serving.enter_context(served())
-            for letters in groups:
-                told = _again(letters, opened, engines, observe, tally)
-                if told is None:
-                    return
-                rows.update({row.letter: row for row in told})
+        from flows.replay_flight import Again, fly_again
+
+        def settle(letters: Sequence[DeadLetter], error: Exception | None) -> None:
+            for letter in letters:
+                if error is None:
+                    bury(opened, letter, by=tally.job_id)
+                    rows[letter.path] = _row(letter, "worked")
+                else:
+                    rows[letter.path] = _row(died_again(opened, letter, error), "died again")
+
+        jobs = [(letters, _restored(letters[-1], tally)) for letters in groups]
+        with served():
+            for letters, made in jobs:
+                if isinstance(made, DeflickerJob):
+                    died: list[Exception] = []
+                    one = partial(filter_one, made, opened, engines, observe, True)
+                    if not tally.attempt(letters[-1].source, one, died.append):
+                        return
+                    settle(letters, died[0] if died else None)
+            restyled = [Again(letters, made) for letters, made in jobs if isinstance(made, RestyleJob)]
+            fly_again(restyled, opened, engines, observe, tally, settle)
 
     sources = tuple(letters[-1].source for letters in groups)
     result = api.whole_job(ReplayRequest(sources=sources, letters=tuple(rows)), store, workers, device, work)
@@ -112,47 +125,13 @@ def _waiting(store: Store, job: str | None, classes: Sequence[FailureClass]) -> 
     return list(groups.values())
 
 
-def _again(
-    letters: Sequence[DeadLetter],
-    store: Store,
-    engines: EnginePool,
-    observe: Callable[[Progress], None],
-    tally: Tally,
-) -> list[Replayed] | None:
-    """Try what these letters ask for and mark them; None when it was stopped, which changes no letter."""
-    letter = letters[-1]
+def _restored(letter: DeadLetter, tally: Tally) -> RestyleJob | DeflickerJob | None:
+    """The job of a letter; None, and noted in `tally`, when the letter cannot be tried."""
     try:
-        job = letter.restore()
-    except ConfigError as error:  # nothing was tried
+        return letter.restore()
+    except ConfigError as error:
         tally.errors.append(ErrorEntry.of(error, letter.source))
-        return [_row(each, "waits") for each in letters]
-    works: list[tuple[str, Callable[[list[StageRecord]], VideoResult]]] = []
-    if isinstance(job, RestyleJob):
-        from tasks.purse import Purse
-
-        purse = Purse(job.budget)
-        for source in _sources(letter):
-            one = partial(api.restyle_source, job, source, store, engines, observe, True, purse)
-            works.append((source.uri, one))
-    else:
-        works.append((letter.source, partial(filter_one, job, store, engines, observe, True)))
-    died: list[Exception] = []
-    for named, work in works:
-        if not tally.attempt(named, work, died.append):
-            return None
-    if died:
-        return [_row(died_again(store, each, died[0]), "died again") for each in letters]
-    for each in letters:
-        bury(store, each, by=tally.job_id)
-    return [_row(each, "worked") for each in letters]
-
-
-def _sources(letter: DeadLetter) -> list[Source]:
-    """The video of a letter; a folder or pattern that held none may hold several by now."""
-    found = expand((letter.source,))
-    if len(found) == 1:
-        return [Source(found[0].uri, letter.relative or found[0].relative, found[0].error)]
-    return found
+        return None
 
 
 def _row(letter: DeadLetter, outcome: Literal["worked", "died again", "waits"]) -> Replayed:

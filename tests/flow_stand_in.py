@@ -39,7 +39,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, one: Callable[[Run], VideoResult] 
     """Put `one` in the place of flow runs, without a Prefect server; returns the runs it will have been given."""
     runs: list[Run] = []
 
-    def restyle_one(run: Run, stoppable: bool = False) -> VideoResult:
+    def restyle_one(run: Run, stoppable: bool = False, belongs: object = None) -> VideoResult:
         runs.append(run)
         return one(run)
 
@@ -49,6 +49,6 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, one: Callable[[Run], VideoResult] 
     for name in ("served", "quiet"):
         monkeypatch.setattr(api, name, nullcontext)
     monkeypatch.setattr(replaying, "served", nullcontext)
-    flows = SimpleNamespace(restyle_one=restyle_one, deflicker_one=deflicker_one)
+    flows = SimpleNamespace(restyle_one=restyle_one, deflicker_one=deflicker_one, Belongs=lambda *parts: parts)
     monkeypatch.setitem(sys.modules, "flows.video", flows)
     return runs

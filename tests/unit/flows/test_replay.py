@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 import flows
-from configs.errors import Interrupted
+from configs.errors import Interrupted, UnreadableVideo
+from configs.library_layers import build_library, video_job
 from flows.cli import main
-from flows.dead import dead_letters
+from flows.dead import dead_letters, write_dead
+from flows.records import write_job
 from tasks.run import Run
 from tasks.store import Store
 from tests.flow_stand_in import GOOD, look, stand_in
@@ -124,6 +127,34 @@ def test_only_the_classes_asked_for_and_a_bug_keeps_its_trace(
     code, told = command("replay", "--class", "poisen")
     assert code == 2
     assert "did you mean poison?" in told["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_as_many_fly_again_as_their_library_allowed(
+    most: int, runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: Store
+) -> None:
+    met, lock, here, seen = threading.Barrier(most, timeout=20), threading.Lock(), [0], [0]
+
+    def one(run: Run) -> Any:
+        with lock:
+            here[0] += 1
+            seen[0] = max(seen[0], here[0])
+        met.wait()  # passes only when as many fly at once
+        with lock:
+            here[0] -= 1
+        return look(run)
+
+    stand_in(monkeypatch, one)
+    flags = {"style": "oil", "preset": "dry", "out": str(tmp_path / "out")}
+    job = build_library(None, [str(tmp_path)], sets=[f"max_in_flight={most}"], flags=flags)
+    write_job(store, "j1", job)
+    for name in ("a.mp4", "b.mp4", "c.mp4", "d.mp4"):
+        (tmp_path / name).write_bytes(GOOD)
+        given = {"job_id": "j1", "job": video_job(job), "source": str(tmp_path / name), "relative": ""}
+        write_dead(store, **given, error=UnreadableVideo(name), attempt=1)
+    code, told = command("replay")
+    assert (code, [row[3] for row in rows(told)]) == (0, ["worked"] * 4)
+    assert seen[0] == most
 
 
 def test_an_unknown_job_is_named(night: Callable[..., dict[str, Any]]) -> None:
