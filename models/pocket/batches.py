@@ -8,6 +8,7 @@ Shape suffixes: N batch, C channels, L tokens, h, w latent height and width, H, 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -157,6 +158,15 @@ class Batch:
         self.scales_N111 = torch.where(quiet[:, None, None, None], 1 / (sigma**2 + _FLOOR), 1.0)
         self.noisy_NChw = torch.where(pure[:, None, None, None], eps, alpha * x0 + sigma * eps)
         self.x0_NChw = x0
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        moved = copy.copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        moved.controls = {name: control.to(device) for name, control in self.controls.items()}
+        return moved
 
 
 def degraded(latents_NChw: Tensor, random: torch.Generator) -> Tensor:

@@ -1,6 +1,7 @@
 """Training state as safetensors: parameters, their running average and AdamW's moments.
 
-Knows named tensors; refuses to know what they belong to. No pickle: a checkpoint is data, never code.
+Knows named tensors; refuses to know what they belong to. No pickle: a checkpoint is data, never code. Nor does it know
+devices: what was saved on one is loaded onto whichever the parameters are on.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class Average:
         """Blend in the parameters after step `step` (counted from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_([self.values[name] for name in named], list(named.values()), 1 - decay)
+
+    def to(self, device: torch.device) -> None:
+        """Move the average to where the parameters have gone."""
+        self.values = {name: value.to(device) for name, value in self.values.items()}
 
     @contextmanager
     def swapped(self, named: Mapping[str, Tensor]) -> Iterator[None]:
@@ -71,17 +76,25 @@ def save_state(
 def load_state(
     folder: Path, named: Mapping[str, Tensor], optimiser: torch.optim.Optimizer, average: Average
 ) -> tuple[int, float]:
-    """Restore what `save_state` wrote; return the step and the seconds trained so far."""
+    """Restore what `save_state` wrote; return the step and the seconds trained so far.
+
+    Errors: FileNotFoundError where nothing was saved yet.
+    """
     with safe_open(folder / STATE_FILE, framework="pt") as file:
         progress = json.loads(file.metadata()["progress"])
         keys = set(file.keys())
+        names = {value: name for name, value in named.items()}
         with torch.no_grad():
             for name, value in named.items():
                 value.copy_(file.get_tensor(f"param/{name}"))
                 average.values[name].copy_(file.get_tensor(f"average/{name}"))
-                moments = ("step", "exp_avg", "exp_avg_sq")
-                if f"exp_avg/{name}" in keys:
-                    optimiser.state[value] = {key: file.get_tensor(f"{key}/{name}") for key in moments}
+        # The optimiser itself knows which of its figures belong on the device: AdamW's step, only if it is fused.
+        state = optimiser.state_dict()
+        for number, value in enumerate(value for group in optimiser.param_groups for value in group["params"]):
+            name, moments = names[value], ("step", "exp_avg", "exp_avg_sq")
+            if f"exp_avg/{name}" in keys:
+                state["state"][number] = {key: file.get_tensor(f"{key}/{name}") for key in moments}
+        optimiser.load_state_dict(state)
     return int(progress["step"]), float(progress["seconds"])
 
 

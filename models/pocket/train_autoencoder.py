@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.metrics import psnr
 from models.pocket.autoencoder import BlockAutoencoder, fit_blocks, settle_latents
 from models.pocket.checkpoint import STATE_FILE, Average, load_state, save_state
+from models.pocket.device import add_device, training_device
 from models.pocket.pictures import draw_picture, real_pictures
 from models.pocket.styles import PROMPT_TEMPLATES, apply_style
 
@@ -39,10 +41,10 @@ def training_pictures(count: int, seed: int, clips: Path | None) -> Tensor:
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
 
 
-def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of each picture of a batch (N, C, H, W) in [-1, 1]."""
-    error = (a.clamp(-1, 1) - b).square().mean(dim=(1, 2, 3))
-    return 10 * torch.log10(4.0 / error.clamp_min(1e-12))
+def _likeness(a_NCHW: Tensor, b_NCHW: Tensor) -> float:
+    """PSNR in dB of pictures in [-1, 1], mean over the batch."""
+    mine, theirs = (((x.clamp(-1, 1) + 1) * 127.5).cpu().numpy() for x in (a_NCHW, b_NCHW))
+    return float(np.mean([psnr(a, b) for a, b in zip(mine, theirs, strict=True)]))
 
 
 def _crops(pictures_NCHW: Tensor, random: torch.Generator) -> Tensor:
@@ -65,7 +67,8 @@ def _optimiser(named: dict[str, Tensor]) -> torch.optim.AdamW:
 
 def train(model: BlockAutoencoder, pictures_NCHW: Tensor, args: argparse.Namespace) -> None:
     """Train until `--steps`; the last third with the encoder fixed. Leaves the averaged weights in `--out`."""
-    joint = round(args.steps * 2 / 3)
+    joint, device = round(args.steps * 2 / 3), training_device(args.device)
+    model.to(device)
     named = dict(model.named_parameters())
     optimiser, average = _optimiser(named), Average(named, 0.995)
     step, seconds = 0, 0.0
@@ -73,7 +76,7 @@ def train(model: BlockAutoencoder, pictures_NCHW: Tensor, args: argparse.Namespa
         step, seconds = load_state(args.out, named, optimiser, average)
     settled = step > joint
     model.encoder.requires_grad_(not settled)
-    probe = pictures_NCHW[:_PROBE].float() / 127.5 - 1
+    probe = pictures_NCHW[:_PROBE].to(device).float() / 127.5 - 1
     started = time.monotonic()
     last_step = min(args.steps, args.stop_at or args.steps)
     while step < last_step:
@@ -81,7 +84,7 @@ def train(model: BlockAutoencoder, pictures_NCHW: Tensor, args: argparse.Namespa
             with average.swapped(named):
                 best = {name: value.detach().clone() for name, value in named.items()}
             model.load_state_dict(best)
-            settle_latents(model, pictures_NCHW[_PROBE:].float() / 127.5 - 1)
+            settle_latents(model, pictures_NCHW[_PROBE:].to(device).float() / 127.5 - 1)
             model.encoder.requires_grad_(False)
             optimiser, average, settled = _optimiser(named), Average(named, 0.995), True
         first, last = (joint, args.steps) if settled else (0, joint)
@@ -90,11 +93,11 @@ def train(model: BlockAutoencoder, pictures_NCHW: Tensor, args: argparse.Namespa
         for group in optimiser.param_groups:
             group["lr"] = group["base"] * rate
         random = torch.Generator().manual_seed(args.seed * 10**7 + step)
-        x = _crops(pictures_NCHW, random)
+        x = _crops(pictures_NCHW, random).to(device)
         z = model.encode(x).latent_dist.mean
         if settled:
             # Sampled latents are never exact: the correction must not read meaning into their last digits.
-            z = z + 0.02 / model.config.scaling_factor * torch.randn(z.shape, generator=random)
+            z = z + 0.02 / model.config.scaling_factor * torch.randn(z.shape, generator=random).to(device)
         error = model.decode(z).sample - x
         loss = error.square().mean() + 0.02 * error.abs().mean()
         optimiser.zero_grad(set_to_none=True)
@@ -106,7 +109,7 @@ def train(model: BlockAutoencoder, pictures_NCHW: Tensor, args: argparse.Namespa
             spent = seconds + time.monotonic() - started
             save_state(args.out, named, optimiser, average, step, spent)
             with torch.no_grad(), average.swapped(named):
-                value = psnr(model(probe).sample, probe).mean()
+                value = _likeness(model(probe).sample, probe)
                 print(f"step {step} probe {value:.2f} dB seconds {spent:.0f}", flush=True)
                 model.save_pretrained(args.out, safe_serialization=True)
 
@@ -116,12 +119,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the vae; outside the repository")
     parser.add_argument("--clips", type=Path, default=None, help="folder of the CC BY clips; none: scenes only")
-    parser.add_argument("--resume", action="store_true", help="go on from the state found in --out")
+    parser.add_argument("--resume", action="store_true", help="go on from the state found in --out, if there is one")
     parser.add_argument("--channels", type=int, default=40, help="latent channels")
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--stop-at", type=int, default=0, help="stop at this step of the schedule")
     parser.add_argument("--save-every", type=int, default=100)
     parser.add_argument("--pictures", type=int, default=600)
+    add_device(parser)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -23,7 +23,8 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from models.pocket.batches import ALONE, OBJECTS, STEERINGS, Batch
-from models.pocket.checkpoint import Average, load_state, save_state
+from models.pocket.checkpoint import STATE_FILE, Average, load_state, save_state
+from models.pocket.device import add_device, training_device
 from models.pocket.networks import Networks, begin_as_identity, build_networks, build_scheduler, steered
 from models.pocket.pairs import COLOUR_FILE, read_shards
 from models.pocket.vocabulary import write_tokenizer
@@ -97,6 +98,7 @@ def _shards(folder: Path) -> list[Path]:
 def train(args: argparse.Namespace) -> None:
     """Train until `--steps`, `--stop-at` or `--minutes`; save every `--save-every` steps and at the end."""
     torch.set_num_threads(args.threads)
+    device, resumes = training_device(args.device), args.resume and (args.out / STATE_FILE).exists()
     vocabulary_size = write_tokenizer(args.out / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(args.out / "tokenizer")
     networks = build_networks(vocabulary_size, args.seed)
@@ -105,23 +107,26 @@ def train(args: argparse.Namespace) -> None:
     named = {f"{n}.{p}": v for n, m in networks.modules().items() for p, v in m.named_parameters()}
     optimiser = torch.optim.AdamW(trained(networks), lr=args.lr, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
     average = Average(named, 0.999)
-    step, seconds = load_state(args.out, named, optimiser, average) if args.resume else (0, 0.0)
-    if args.start_from is not None and not args.resume:
+    if args.start_from is not None and not resumes:
         for name, module in networks.modules().items():
             opened: Any = type(module)
             if (args.start_from / name).exists():  # a ControlNet may be new
                 module.load_state_dict(opened.from_pretrained(args.start_from / name).state_dict())
         average = Average(named, 0.999)
     alphas_cumprod = build_scheduler().alphas_cumprod
-    colour_2C = load_file(args.pool / COLOUR_FILE)["colour"]
+    colour_2C = load_file(args.pool / COLOUR_FILE)["colour"].to(device)
     held = read_shards(_shards(args.pool)[:1])
-    if not args.resume and args.start_from is None:
+    if not resumes and args.start_from is None:
         begin_as_identity(networks, held.source_NChw[:32].float())
+    for moved in networks.modules().values():
+        moved.to(device)
+    average.to(device)
+    step, seconds = load_state(args.out, named, optimiser, average) if resumes else (0, 0.0)
     # Plain softmax attention: its backward pass is several times faster in bfloat16 than the fused one (torch 2.13).
     networks.unet.set_attn_processor(AttnProcessor())
     half = HalfCopy(networks) if args.bfloat16 else None
     probe = {
-        name: [Batch(held, tokenizer, alphas_cumprod, -1 - i, args.batch, name) for i in range(3)]
+        name: [Batch(held, tokenizer, alphas_cumprod, -1 - i, args.batch, name).to(device) for i in range(3)]
         for name in STEERINGS
         if args.alone in (None, name)
     }
@@ -136,7 +141,7 @@ def train(args: argparse.Namespace) -> None:
         rate = min(1.0, (step + 1) / args.warmup) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
         for group in optimiser.param_groups:
             group["lr"] = args.lr * rate
-        batch = Batch(pairs, tokenizer, alphas_cumprod, args.seed * 10**7 + step, args.batch, args.alone)
+        batch = Batch(pairs, tokenizer, alphas_cumprod, args.seed * 10**7 + step, args.batch, args.alone).to(device)
         optimiser.zero_grad(set_to_none=True)
         if half is not None:
             half.pull()
@@ -167,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="run folder, outside the repository")
     parser.add_argument("--pool", type=Path, required=True, help="folder of shards (models.pocket.pairs)")
-    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--resume", action="store_true", help="go on from the state found in --out, if there is one")
     parser.add_argument("--start-from", type=Path, default=None, help="begin with these exported weights")
     parser.add_argument("--alone", choices=ALONE, help="train just this steering's own ControlNet")
     parser.add_argument("--minutes", type=float, default=600.0)
@@ -178,6 +183,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=150, help="steps of linear warm-up")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--bfloat16", action="store_true", help="twice as fast where the CPU has AMX")
+    add_device(parser)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--save-every", type=int, default=200)
     train(parser.parse_args())

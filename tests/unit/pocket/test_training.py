@@ -14,6 +14,7 @@ from transformers import CLIPTokenizer
 from models.pocket.autoencoder import BlockAutoencoder, fit_blocks
 from models.pocket.batches import STEERINGS, Batch, degraded
 from models.pocket.checkpoint import load_average
+from models.pocket.device import training_device
 from models.pocket.export import write_folder
 from models.pocket.networks import (
     CONTROLS,
@@ -49,7 +50,7 @@ def _run(out: Path, pool: Path, stop_at: int, resume: bool = False, **changes: A
             **{
                 "out": out, "pool": pool, "resume": resume, "minutes": 5.0, "steps": 3, "stop_at": stop_at, "batch": 1,
                 "lr": 1e-3, "seed": 0, "threads": 1, "save_every": 10, "warmup": 2, "start_from": None,
-                "bfloat16": False, "alone": None, **changes,
+                "bfloat16": False, "alone": None, "device": "cpu", **changes,
             }
         )
     )  # fmt: skip
@@ -74,7 +75,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path, pool: Path) -> None
     """Two steps at once, or one, a stop, and another."""
     threads = torch.get_num_threads()
     _run(tmp_path / "straight", pool, stop_at=2)
-    _run(tmp_path / "stopped", pool, stop_at=1)
+    _run(tmp_path / "stopped", pool, stop_at=1, resume=True)  # nothing is there yet: it begins
     _run(tmp_path / "stopped", pool, stop_at=2, resume=True)
     torch.set_num_threads(threads)
     straight, step, _ = load_average(tmp_path / "straight")
@@ -119,6 +120,28 @@ def test_batches_are_decided_by_their_seed_and_meet_every_steering(pool: Path, t
         assert {name: control.shape[1] for name, control in batch.controls.items()} == {
             name: channels for name, (_kind, channels) in CONTROLS.items()
         }
+
+
+def test_a_batch_moves_to_a_device_whole(pool: Path, tmp_path: Path) -> None:
+    """Whatever tensor a batch comes to have; the batch itself stays where it was."""
+    write_tokenizer(tmp_path)
+    pairs = read_shards(sorted(pool.glob("shard-*")))
+    batch = Batch(pairs, CLIPTokenizer.from_pretrained(tmp_path), build_scheduler().alphas_cumprod, 5, 2)
+    moved = batch.to(torch.device("meta"))
+
+    def places(one: Batch) -> set[str]:
+        values = [*vars(one).values(), *one.controls.values()]
+        return {value.device.type for value in values if isinstance(value, torch.Tensor)}
+
+    assert (places(batch), places(moved)) == ({"cpu"}, {"meta"})
+    assert moved.steering is batch.steering
+
+
+def test_training_takes_a_gpu_if_there_is_one_and_else_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, device in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert training_device("auto") == torch.device(device)
+        assert training_device("cpu") == torch.device("cpu")
 
 
 def test_what_words_name_weighs_more_only_where_nothing_else_knows_its_colour(pool: Path, tmp_path: Path) -> None:
@@ -200,7 +223,9 @@ def test_the_autoencoder_resumes_to_the_same_bits_and_keeps_its_space(tmp_path: 
                 torch.nn.init.normal_(parameter, std=0.05)
             fit_blocks(model, pictures.float() / 127.5 - 1)
         train_autoencoder(
-            model, pictures, argparse.Namespace(out=out, steps=9, stop_at=steps, resume=resume, seed=0, save_every=100)
+            model,
+            pictures,
+            argparse.Namespace(out=out, steps=9, stop_at=steps, resume=resume, seed=0, save_every=100, device="cpu"),
         )
         return BlockAutoencoder.from_pretrained(out)
 
