@@ -17,7 +17,8 @@ from tasks.correspond_forecast import matched
 from tasks.store import Manifest, StageKey, Store
 from tasks.work import Clip, Traits, Work, work_of
 
-JOBS = 12  # job records read, newest first
+JOBS = 12  # job records learnt from, newest first
+LOOK = 100  # job records read at most: a library that is done has a quiet night after the other, which teaches little
 SAMPLES = 12  # manifests read per stage
 NEAR = 4.0  # work between a quarter and four times as large is near
 _ENOUGH = 3
@@ -66,11 +67,15 @@ class History:
         try:
             folders = store.blobs.children("jobs")[1]
             names = sorted((folder.rstrip("/").rsplit("/", 1)[-1] for folder in folders), reverse=True)
-            for job in names[:JOBS]:
+            learnt = 0
+            for job in names[:LOOK]:
                 result = store.read_record(f"jobs/{job}/result.json")
                 if isinstance(result, dict):
-                    known._learn_job(store, result, store.read_record(f"jobs/{job}/took.json"))
-                if all(len(known.samples[stage]) >= SAMPLES for stage in _USUAL):
+                    computed = any(True for _ in _computed(result))
+                    learnt += computed
+                    if computed or len(known.between) < JOBS:
+                        known._learn_job(store, result, store.read_record(f"jobs/{job}/took.json"))
+                if learnt == JOBS or all(len(known.samples[stage]) >= SAMPLES for stage in _USUAL):
                     break
         except (StoreError, OSError):
             return known

@@ -99,11 +99,11 @@ def forget(store: Store, torn: Torn) -> bool:
     if torn.kind == "pack":  # named by its content: whoever needs it writes another
         store.blobs.delete(torn.paths[0])
         return True
-    with alone(store, torn.stage, torn.key) as held:
-        if held:
+    with alone(store, torn.stage, torn.key) as lease:
+        if lease is not None:
             for path in torn.paths:
                 store.blobs.delete(path)
-        return held
+        return lease is not None
 
 
 Check = Callable[[], Torn | None]

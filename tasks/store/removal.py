@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from configs.errors import SteadyframeError
+from configs.errors import LeaseLost, SteadyframeError
 from tasks.store.in_use import InUse, in_use, store_time
 from tasks.store.keys import StageKey
 from tasks.store.lease import Lease, LeaseHeld
@@ -19,6 +19,7 @@ from tasks.store.retention import Item, Plan, Policy
 from tasks.store.store import Store
 
 LOOK_SECONDS = 1.0  # how long an answer to "who works here?" is taken for true
+CHECK_EVERY = 32  # deletions between two looks whether the lease is still ours
 # results before what they lean on; our own leases last, since removing takes leases
 ORDER = ("record", "artifact", "stray", "unfinished", "steps", "packs", "probes", "leases")
 
@@ -64,18 +65,26 @@ def _remove(store: Store, item: Item, looking: _Looking) -> bool:
         return False
     if item.kind in ("record", "probes", "leases", "packs"):
         return _as_seen(store, item)
-    with alone(store, item.stage, item.key) as held:
-        return held and _as_seen(store, item)
+    with alone(store, item.stage, item.key) as lease:
+        try:
+            return lease is not None and _as_seen(store, item, lease)
+        except LeaseLost:  # a run works here by now, and what it writes may have the names that we were to delete
+            return False
 
 
-def _as_seen(store: Store, item: Item) -> bool:
-    """Delete the paths of an item, unless one was written again since the survey; folders left empty go too."""
+def _as_seen(store: Store, item: Item, lease: Lease | None = None) -> bool:
+    """Delete the paths of an item, unless one was written again since the survey; folders left empty go too.
+
+    Under a `lease` only as long as that holds. Errors: LeaseLost.
+    """
     folders = sorted({path.rsplit("/", 1)[0] for path in item.paths}, key=len)
     if item.kind != "probes":
         stats = {path: stat for folder in folders for path, stat in store.blobs.stats(folder).items()}
         if any(stat.modified > item.used for path, stat in stats.items() if path in set(item.paths)):
             return False
-    for path in item.paths:
+    for number, path in enumerate(item.paths):
+        if lease is not None and number and number % CHECK_EVERY == 0:
+            lease.check()
         store.blobs.delete(path)
     if item.kind != "probes":
         for folder in reversed(folders):
@@ -85,15 +94,18 @@ def _as_seen(store: Store, item: Item) -> bool:
 
 
 @contextmanager
-def alone(store: Store, stage: str, key: str) -> Iterator[bool]:
-    """Hold the lease of a key for deleting under it: False where another has it. No record of ours is left."""
+def alone(store: Store, stage: str, key: str) -> Iterator[Lease | None]:
+    """Hold the lease of a key for deleting under it: None where another has it. No record of ours is left.
+
+    It is renewed meanwhile: thousands of objects take an object store longer than a lease lives.
+    """
     try:
-        lease = Lease.acquire(store, StageKey(stage, key, {}), wait=False, heartbeat=False)
+        lease = Lease.acquire(store, StageKey(stage, key, {}), wait=False)
     except LeaseHeld:
-        yield False
+        yield None
         return
     try:
-        yield True
+        yield lease
     finally:
         lease.drop()
 

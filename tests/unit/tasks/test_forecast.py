@@ -16,7 +16,7 @@ from flows.result import JobResult
 from tasks.decode import decode, index_of
 from tasks.engine.pool import EnginePool
 from tasks.forecast import Forecast, forecast_video, in_words, rows
-from tasks.history import History
+from tasks.history import JOBS, History
 from tasks.pipeline import restyle_video
 from tasks.probe import facts_of, probe
 from tasks.run import Progress, Run, VideoResult
@@ -225,3 +225,16 @@ def test_the_bytes_of_the_end_count_too(lab: Lab, clip: Path) -> None:
     lab.run(clip)
     with pytest.raises(BudgetReached, match="finishing"):
         lab.run(clip, report={"max_megabytes": 0.3}, output={"crf": 1}, budget={"bytes": 1})
+
+
+def test_a_library_s_quiet_nights_do_not_make_the_forecast_forget(
+    lab: Lab, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs that computed nothing teach nothing; how far back they are passed over has an end."""
+    lab.run(clip)
+    for _ in range(JOBS + 3):
+        lab.run(clip)
+    known = History.read(lab.store)
+    assert {"decode", "condition", "denoise", "encode"} <= {stage for stage, found in known.samples.items() if found}
+    monkeypatch.setattr("tasks.history.LOOK", JOBS)
+    assert not any(History.read(lab.store).samples.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from tasks.store import Lease, StageKey, Store, stage_key
 from tasks.store.in_use import InUse, in_use, store_time
-from tasks.store.removal import carry_out
+from tasks.store.removal import CHECK_EVERY, carry_out
 from tasks.store.retention import DAY, HOUR, Plan, Policy, Wanted, plan
 from tasks.store.steps import StepLog
 from tasks.store.survey import Survey, survey
@@ -216,6 +217,53 @@ def test_a_job_that_came_after_the_plan_keeps_what_it_took_up(store: Store) -> N
     assert {item.key for item in removed.skipped} == {taken.key, made_again.key}
     assert store.lookup(taken)
     assert store.lookup(made_again)
+
+
+def many_parts(store: Store) -> StageKey:
+    key = key_of("denoise")
+    store.publish(key, [store.write_part(key, f"w{n}", f"{n}".encode()) for n in range(200)])
+    return key
+
+
+def test_the_lease_is_renewed_while_much_is_deleted(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of objects of S3 take longer than a lease lives."""
+    key = many_parts(store)
+    found = planned(store, Policy(older_than=0.0, grace=0.0), after=1.0)
+    monkeypatch.setattr("tasks.store.lease.RENEW_SECONDS", 0.01)
+    delete, seen = store.blobs.delete, set[bytes]()
+
+    def slow(path: str) -> None:
+        deadline = time.monotonic() + 20
+        while path.startswith(store.folder(key)) and len(seen) < 3 and time.monotonic() < deadline:
+            seen.add(store.blobs.get(f"leases/{key.key}/0000000001.json"))
+        delete(path)
+
+    monkeypatch.setattr(store.blobs, "delete", slow)
+    removed = carry_out(store, found, EAGER)
+    assert len(seen) == 3
+    assert [item.key for item in removed.items] == [key.key]
+    assert store.blobs.children(f"leases/{key.key}") == ({}, [])
+
+
+def test_who_lost_the_lease_stops_deleting(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run that took over writes parts of the same names."""
+    key = many_parts(store)
+    found = planned(store, Policy(older_than=0.0, grace=0.0), after=1.0)
+    delete, gone = store.blobs.delete, list[str]()
+
+    def watched(path: str) -> None:
+        delete(path)
+        if path.startswith(store.folder(key)):
+            gone.append(path)
+        if len(gone) == 10:
+            store.blobs.put(f"leases/{key.key}/0000000002.json", b"{}")
+
+    monkeypatch.setattr(store.blobs, "delete", watched)
+    removed = carry_out(store, found, EAGER)
+    assert [item.key for item in removed.skipped] == [key.key]
+    assert len(gone) <= 10 + CHECK_EVERY
+    assert len(store.blobs.list(store.folder(key))) >= 200 - 10 - CHECK_EVERY
+    assert store.blobs.exists(f"leases/{key.key}/0000000002.json")
 
 
 def test_what_cannot_be_removed_is_told_and_costs_the_others_nothing(
