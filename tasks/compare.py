@@ -36,6 +36,9 @@ LONG_SIDE = 512
 MATCHED_SIDE = 256
 """Patches are matched at most this large, for the same reason."""
 
+AS_IT_IS = InputConfig()
+"""A video is read whole, and refused where there is a choice to make."""
+
 Frames = Iterator[npt.NDArray[np.uint8]]
 
 
@@ -68,23 +71,25 @@ def compare(
     convention: Convention = "masked",
     window: int | None = None,
     correspondence: bool = False,
+    given: InputConfig = AS_IT_IS,
 ) -> dict[str, Any]:
     """Figures of `video` along the motion of `source`, on the 0-255 scale, NaN where one does not exist.
 
     `control`: the same job without correction; adds its figures and the share of its flicker that is left. `window`:
     frames per window of the job; adds the seam ratio. `correspondence`: also along matching patches, which is slower.
+    `given`: how the job read the source; a range of frames is one of the source, which its results begin with.
     Every mean over pairs has an interval by blocks of neighbouring pairs. What holds a video against itself is None.
     Errors: VideoError for a video that cannot be read, ConfigError when numbers of frames or shapes differ.
     """
     arms = {"video": video} | ({"control": control} if control is not None else {})
     with ExitStack() as stack:
-        reference = opened(stack, source)
-        clips = {name: beside(stack, uri, reference) for name, uri in arms.items()}
+        reference = opened(stack, source, given)
+        clips = {name: beside(stack, uri, reference, made_by(given, uri, source)) for name, uri in arms.items()}
         small = working_size(reference.facts, MATCHED_SIDE, 2)
         seen = _watch(reference, clips, convention, small if correspondence else None)
     shots = reference.index.shots
     cuts = [first for first, _ in shots if first]
-    conventions = {c: _over_pairs(seen.flicker.courses[c]) for c in CONVENTIONS}
+    conventions = {c: _over_pairs(seen.flicker.courses[c], control is not None) for c in CONVENTIONS}
     chosen = conventions[convention]
     found: dict[str, Any] = {
         "scale": "0-255",
@@ -105,7 +110,7 @@ def compare(
         found["control"] = flickers | _over_frames(seen, "control", cuts)
         found["sharpness_to_control"] = _over(sum(seen.sharp["video"]), sum(seen.sharp["control"]))
     if seen.matches is not None:
-        squares = _over_pairs(seen.matches.courses["squared"]).items()
+        squares = _over_pairs(seen.matches.courses["squared"], control is not None).items()
         found["correspondence"] = {
             "width": small[1],
             "height": small[0],
@@ -146,7 +151,7 @@ def _watch(
     return seen
 
 
-def judged(video: str, source: str, style: str) -> dict[str, Any]:
+def judged(video: str, source: str, style: str, given: InputConfig = AS_IT_IS) -> dict[str, Any]:
     """Return the judge's mean figures over every few frames, its version, and how many frames show which style.
 
     Errors: ConfigError for a style that is no known filter, VideoError for either video.
@@ -158,17 +163,27 @@ def judged(video: str, source: str, style: str) -> dict[str, Any]:
     if style not in (*STYLES, "photo"):
         raise ConfigError(f"no known filter for style {style!r}; known: {', '.join(STYLES)}, photo")
     with ExitStack() as stack:
-        reference = opened(stack, source, long_side=256)  # what the judge is calibrated at, and pocket draws at
-        mine = beside(stack, video, reference)
+        reference = opened(stack, source, given, long_side=256)  # what the judge is calibrated at, and pocket draws at
+        mine = beside(stack, video, reference, made_by(given, video, source))
         pairs = islice(zip(mine.frames, reference.frames, strict=False), 0, None, JUDGE_EVERY)
         said = summary([Judge(b)(a, style) for a, b in pairs], style)
     said["sharpness_to_filter"] = said.pop("sharpness_ratio")
     return {**said, "judge_version": JUDGE_VERSION, "judge_every": JUDGE_EVERY}
 
 
-def opened(stack: ExitStack, uri: str, size: tuple[int, int] | None = None, long_side: int = LONG_SIDE) -> Opened:
+def made_by(given: InputConfig, video: str, source: str) -> InputConfig:
+    """How a result is read whose source was read as `given`: whole, it holds nothing beside the range already."""
+    return given if video == source else given.model_copy(update={"frames": None})
+
+
+def opened(
+    stack: ExitStack,
+    uri: str,
+    limits: InputConfig = AS_IT_IS,
+    size: tuple[int, int] | None = None,
+    long_side: int = LONG_SIDE,
+) -> Opened:
     """A video at `size`, by default its own but at most `long_side`; closed with `stack`. Errors: VideoError."""
-    limits = InputConfig()
     path = stack.enter_context(local_copy(uri, limits.max_bytes))
     facts = probe(uri, limits, path)
     index = build_index(path, facts, limits)
@@ -177,9 +192,9 @@ def opened(stack: ExitStack, uri: str, size: tuple[int, int] | None = None, long
     return Opened(uri, (reader.read(n, n + 1)[0] for n in range(index.frames)), facts, index, chosen)
 
 
-def beside(stack: ExitStack, uri: str, reference: Opened) -> Opened:
+def beside(stack: ExitStack, uri: str, reference: Opened, limits: InputConfig) -> Opened:
     """`uri` brought to the size of what it was made from. Errors: ConfigError when it cannot come from that."""
-    clip = opened(stack, uri, reference.size)
+    clip = opened(stack, uri, limits, reference.size)
     if clip.index.frames != reference.index.frames:
         raise ConfigError(
             f"{uri} has {clip.index.frames} frames and {reference.uri} has {reference.index.frames}; "
@@ -193,7 +208,7 @@ def beside(stack: ExitStack, uri: str, reference: Opened) -> Opened:
     return clip
 
 
-def _over_pairs(pairs: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+def _over_pairs(pairs: Mapping[str, Sequence[float]], controlled: bool) -> dict[str, Any]:
     """Means over pairs with their intervals, and what they are beside the source and the control."""
     mine, own = pairs.get("video", []), pairs.get("source", [])
     block = block_length(mine)
@@ -203,8 +218,8 @@ def _over_pairs(pairs: Mapping[str, Sequence[float]]) -> dict[str, Any]:
         return {name: interval.mean, f"{name}_ci": [interval.low, interval.high]}
 
     row = told("pixel_mse", float, mine) | told("source_pixel_mse", float, own) | told("ratio", _over, mine, own)
-    if "control" in pairs:
-        control = pairs["control"]
+    if controlled:
+        control = pairs.get("control", [])
         row |= told("control_pixel_mse", float, control) | told("control_ratio", _over, control, own)
         row |= told("excess_flicker", excess_flicker, mine, own, control)
     return {**row, "ci_block": block}

@@ -10,6 +10,7 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from configs.job import InputConfig
 from flows.commands.options import json_option
 from flows.commands.outcome import Outcome, done, drawn
 from flows.result import finite
@@ -28,6 +29,9 @@ from flows.result import finite
 @click.option("--windows", metavar="N", type=click.IntRange(min=2), help="Frames per window: adds the seam ratio.")
 @click.option("--style", metavar="NAME", help="The style A was meant to show: needs B, adds the judge's verdict.")
 @click.option("--plot", metavar="FILE", help="Draw flicker per pair of frames, .svg or .html.")
+@click.option(
+    "--set", "sets", metavar="input.KEY=VALUE", multiple=True, help="How the job read B, e.g. input.hdr=tonemap."
+)
 @json_option
 def evaluate(
     video: str,
@@ -38,6 +42,7 @@ def evaluate(
     windows: int | None,
     style: str | None,
     plot: str | None,
+    sets: tuple[str, ...],
 ) -> Outcome:
     """Measure flicker, sharpness and fidelity of a video A, along the motion of its source B.
 
@@ -54,7 +59,8 @@ def evaluate(
             raise click.UsageError(f"{name} needs --source: A is judged beside what it was made from")
     if plot is not None:
         check_place(plot)
-    verdict = judged(video, source, style) if style is not None and source is not None else {}
+    read_as = input_of(sets)
+    verdict = judged(video, source, style, read_as) if style is not None and source is not None else {}
     figures = compare(
         video,
         source or video,
@@ -62,6 +68,7 @@ def evaluate(
         convention=convention,  # type: ignore[arg-type]
         window=windows,
         correspondence=correspondence,
+        given=read_as,
     )
     measured = finite(figures | verdict)
     names = {"source": source, "video": video, "control": control}
@@ -78,6 +85,19 @@ def evaluate(
         parts.append(_conventions(measured["conventions"], control is not None))
     options = {"convention": convention, "style": style, "control": control, "plot": plot}
     return done("evaluate", {"video": video, "source": source, **options, "metrics": measured}, drawn(*parts))
+
+
+def input_of(sets: tuple[str, ...]) -> InputConfig:
+    """Return the `input` section that `--set input.*` describes. Errors: ConfigError."""
+    from configs.errors import ConfigError
+    from configs.layers import Layers
+    from configs.overrides import parse_set, strict_job
+
+    layers = Layers()
+    layers.put_all(sets, parse_set, {})
+    if strange := sorted(layers.values.keys() - {"input"}):
+        raise ConfigError(f"--set {strange[0]}: evaluate takes keys of input only, e.g. --set input.hdr=tonemap")
+    return strict_job({"prompt": "-", **layers.values}, layers.origins).input
 
 
 _SAID = {

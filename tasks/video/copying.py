@@ -62,6 +62,8 @@ class CopiedTracks:
                 kept.add(track.index)
             else:
                 self.dropped.append(f"subtitle track {track.index} ({track.codec} does not fit {container})")
+        if facts.alpha:
+            self.dropped.append("transparency")
         self.dropped += [f"data track {t.index} ({t.codec})" for t in facts.data]
         stream: Any  # PyAV types attachments apart
         for stream in source.streams:

@@ -180,9 +180,31 @@ def test_a_single_frame_has_a_plot_without_a_curve(tmp_path: Path) -> None:
     assert "curve" not in kinds
 
 
+def test_a_single_frame_has_rows_for_its_control_too(tmp_path: Path) -> None:
+    still, args = panning()[:1], ("--correspondence", "--plot", str(tmp_path / "flicker.svg"))
+    a, b, c = (written(tmp_path / f"{n}.mkv", lit(still, [n])) for n in (0.0, 4.0, 8.0))
+    got = found(a, "--source", b, "--control", c, *args)
+    assert (got["exit_code"], got["metrics"]["excess_flicker"]) == (0, None)
+    shown = CliRunner().invoke(main, ["evaluate", a, "--source", b, "--control", c])
+    assert shown.exit_code == 0, shown.output
+
+
+def test_a_result_of_a_range_is_held_against_that_range_of_its_source(clips: dict[str, str], tmp_path: Path) -> None:
+    part = written(tmp_path / "part.mkv", lit(panning(), [5.0 * (t % 2) for t in range(FRAMES)])[2:8])
+    refused = found(part, "--source", clips["source"])
+    assert "6 frames and" in refused["errors"][0]["message"]
+    got = found(part, "--source", clips["source"], "--set", "input.frames=2,8", "--style", "oil")["metrics"]
+    assert (got["frames"], got["judged_frames"]) == (6, 2)
+    assert got["pixel_mse"] - got["source_pixel_mse"] == pytest.approx(25, rel=0.2)
+    alone = found(clips["source"], "--set", "input.frames=2,8")["metrics"]
+    assert alone["frames"] == 6
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
+        (("LITTLE", "--set", "seed=3"), "--set seed: evaluate takes keys of input only"),
+        (("LITTLE", "--set", "input.hrd=tonemap"), "unknown key input.hrd; did you mean input.hdr?"),
         (("LITTLE", "--control", "MUCH"), "--control needs --source"),
         (("LITTLE", "--plot", "flicker.png"), "--plot draws .svg or .html, got 'flicker.png'"),
         (("TURNED", "--source", "SOURCE"), "is 64x96 and"),

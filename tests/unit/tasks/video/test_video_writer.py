@@ -181,6 +181,12 @@ def test_subtitles_that_do_not_fit_are_reported(media, tmp_path, read_clip):
     assert "mov_text" in " ".join(written.dropped)
 
 
+def test_transparency_that_is_not_in_the_output_is_told(media, tmp_path, read_clip):
+    source = media.write(tmp_path / "a.mkv", codec="ffv1", pix_fmt="bgra")
+    written, _, _ = rewrite(read_clip, source, tmp_path)
+    assert written.dropped == ("transparency",)
+
+
 def test_sound_before_zero_delays_all_tracks_alike_in_matroska(media, tmp_path, read_clip):
     source = media.write(tmp_path / "a.mp4", audio=[("aac", 0.0)])
     written, before, after = rewrite(read_clip, source, tmp_path, OutputConfig(container="mkv"))
