@@ -7,20 +7,14 @@ from typing import Any
 
 import click
 
-from flows.commands.options import job_options, json_option, resource_options, resources_of
+from flows.commands.options import json_option, library_options, resource_options, resources_of
 from flows.commands.outcome import Outcome
 
 _SUFFIXES = (".yaml", ".yml")
 
 
 @click.command()
-@click.argument("sources", nargs=-1, metavar="JOB.yaml|SRC...")
-@click.option("--include", metavar="GLOB", multiple=True, help="Only videos whose path fits; may repeat.")
-@click.option("--exclude", metavar="GLOB", multiple=True, help="Not videos whose path fits; may repeat.")
-@click.option("--naming", metavar="TEXT", help="Name of a result below --out: {relative}/{stem}--{style}--{key8}")
-@click.option("--max-in-flight", metavar="N", type=int, help="Videos at a time. [default: 2]")
-@click.option("--failed-share", metavar="X", type=float, help="Failed above this share of dead videos. [default: 0.5]")
-@job_options
+@library_options
 @resource_options
 @json_option
 def library(

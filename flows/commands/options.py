@@ -47,6 +47,23 @@ def job_options(function: Function) -> Function:
     )
 
 
+def library_options(function: Function) -> Function:
+    """Add what describes a library of videos, its sources first."""
+    return _added(
+        job_options(function),
+        click.argument("sources", nargs=-1, metavar="JOB.yaml|SRC..."),
+        click.option("--include", metavar="GLOB", multiple=True, help="Only videos whose path fits; may repeat."),
+        click.option("--exclude", metavar="GLOB", multiple=True, help="Not videos whose path fits; may repeat."),
+        click.option(
+            "--naming", metavar="TEXT", help="Name of a result below --out: {relative}/{stem}--{style}--{key8}"
+        ),
+        click.option("--max-in-flight", metavar="N", type=int, help="Videos at a time. [default: 2]"),
+        click.option(
+            "--failed-share", metavar="X", type=float, help="Failed above this share of dead videos. [default: 0.5]"
+        ),
+    )
+
+
 def setting_options(function: Function) -> Function:
     """Add what describes a job of any style."""
     return _added(

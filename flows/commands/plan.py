@@ -15,13 +15,18 @@ from flows.commands.options import (
     job_of,
     job_options,
     json_option,
+    library_options,
     resource_options,
     resources_of,
 )
 from flows.commands.outcome import Outcome, done, drawn, duration, size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from configs.errors import SteadyframeError
     from configs.job import RestyleJob
+    from configs.library import LibraryJob
     from flows.planning import VideoPlan
     from flows.planning_deflicker import DeflickerPlan
     from tasks.correspond_forecast import PairForecast
@@ -43,6 +48,22 @@ def plan_restyle(
     """Say what `steadyframe restyle` with the same arguments would do."""
     made = job_of(sources, **job)
     return planned(made, **resources_of(store, workers, device))
+
+
+@plan.command("library")
+@library_options
+@resource_options
+@json_option
+def plan_library(
+    sources: tuple[str, ...], store: str | None, workers: int | None, device: str | None, **given: Any
+) -> Outcome:
+    """Say what `steadyframe library` with the same arguments would do to each video, one after the other."""
+    from flows.commands.library import library_of
+    from flows.library.plan import plan_videos
+
+    job = library_of(sources, given)
+    videos = [(video.uri, video.job, video.error) for video in plan_videos(job)]
+    return _planned(videos, job, **resources_of(store, workers, device))
 
 
 @plan.command("deflicker")
@@ -70,28 +91,36 @@ def planned(job: RestyleJob, store: str | None, workers: int | None = None, devi
 
     The payload has one row per video under `plans`, and what all take together under `total`.
     """
+    from flows.sources import expand
+
+    videos = [(source.uri, job, source.error) for source in expand(job.sources)]
+    return _planned(videos, job, **resources_of(store, workers, device))
+
+
+def _planned(
+    videos: Iterable[tuple[str, RestyleJob, SteadyframeError | None]], named: RestyleJob | LibraryJob, **chosen: Any
+) -> Outcome:
+    """Plan videos by their own jobs, which `named` led to; those that carry an error are told of."""
     from configs.errors import SteadyframeError
     from flows.planning import plan_video, planned_pool, totals
     from flows.result import ErrorEntry, JobResult
-    from flows.sources import expand
     from tasks.history import History
     from tasks.store import Store
 
-    chosen = resources_of(store, workers, device)
     opened = Store.attach(chosen["store"])
     engines, history = planned_pool(opened.url, chosen["workers"], chosen["device"]), History.read(opened)
     plans, errors = [], []
-    for source in expand(job.sources):
+    for uri, job, dead in videos:
         try:
-            if source.error is not None:
-                raise source.error
-            plans.append(plan_video(job, source.uri, opened, engines, history))
+            if dead is not None:
+                raise dead
+            plans.append(plan_video(job, uri, opened, engines, history))
         except SteadyframeError as error:
-            errors.append(ErrorEntry.of(error, source.uri))
+            errors.append(ErrorEntry.of(error, uri))
     status = "completed" if not errors else "partial" if plans else "failed"
     result = JobResult.model_validate({"method": "plan", "status": status, "errors": errors})
     total = totals(plans, history, dt.datetime.now().astimezone())
-    payload = {"plans": [p.as_dict() for p in plans], "total": total, "job_parameters": job.model_dump(mode="json")}
+    payload = {"plans": [p.as_dict() for p in plans], "total": total, "job_parameters": named.model_dump(mode="json")}
     return Outcome(result, payload, _text(plans, total) if plans else "")
 
 

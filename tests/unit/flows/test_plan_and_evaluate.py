@@ -152,6 +152,20 @@ def test_plan_goes_on_after_a_bad_source(clip: str) -> None:
     assert result["errors"][0]["source"] == "/nowhere.mp4"
 
 
+def test_plan_of_a_library_goes_by_the_sidecar_of_each_video(clip: str, tmp_path: Path) -> None:
+    shutil.copy(clip, tmp_path / "other.mp4")
+    Path(f"{clip}.yaml").write_text("num_inference_steps: 3\n")
+    args = ["plan", "library", clip, str(tmp_path / "other.mp4"), "/nowhere.mp4", *DRY, "--set", "steps=6"]
+    result = found(*args, "--store", str(tmp_path / "store"))
+    assert (result["exit_code"], result["status"]) == (3, "partial")
+    assert {Path(plan["source"]).name: plan["steps"] for plan in result["plans"]} == {"clip.mp4": 3, "other.mp4": 6}
+    assert [error["source"] for error in result["errors"]] == ["/nowhere.mp4"]
+    assert result["job_parameters"]["max_in_flight"] == 2
+    assert not (tmp_path / "store").exists()
+    none = found("plan", "library")
+    assert (none["exit_code"], none["method"]) == (2, "plan")
+
+
 def test_plan_of_nothing_readable_exits_2(tmp_path: Path) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("not a video")
