@@ -69,13 +69,22 @@ def model_card(
     size: int,
     figures: Sequence[Mapping[str, Any]],
     alone: Mapping[str, tuple[int, float]],
+    autoencoder: tuple[int, float] | None,
 ) -> str:
     """Return the card as Markdown.
 
     step, seconds: of the checkpoint. size: bytes of the folder. figures: what `models.pocket.sample` printed,
     PSNR in dB of each style against the filter's own output. alone: steering -> (steps, seconds) for which its own
-    ControlNet was trained after everything else, which stayed as it was.
+    ControlNet was trained after everything else, which stayed as it was. autoencoder: its (steps, seconds), None where
+    its training state is not there to be asked.
     """
+    if autoencoder is None:
+        cost = (
+            "Autoencoder: batches of 12 crops of 96 px, on a CPU of two cores; how many steps and minutes it took is not\n"
+            "known any more, for its training state was not kept (today's command takes 3000 steps)."
+        )
+    else:
+        cost = f"Autoencoder: {autoencoder[0]} steps of 12 crops of 96 px in {autoencoder[1] / 60:.0f} minutes on a CPU of two cores."
     later = "".join(
         f"The `{steering}` ControlNet was then trained alone for {steps} steps ({spent / 60:.0f} minutes), everything else\n"
         f"frozen: `train_diffusion --alone {steering} --start-from WEIGHTS`, `export --alone {steering}=RUN`.\n"
@@ -83,6 +92,8 @@ def model_card(
     )
     made = f"""
 ## Training
+
+{cost}
 
 Diffusion networks: {step} steps of 16 crops (8 where whole pictures) in {seconds / 60:.0f} minutes (wall clock, other work beside
 it) on a CPU of two cores, in bfloat16 with float32 masters, AdamW, averaged weights (0.999) stored in half precision;
@@ -92,13 +103,19 @@ a third of all and the other shares accordingly larger; `restore` came in at ste
 as the rest where only words know their colours, 13 times from step 4250 on, and their hue still more from step 5500 on; draws
 with little noise came in at step 9300 (more of them up to step 10750 than now). The learning rate was raised again at
 step 9300. The first weights answer with the tile itself. Why clean latents and not v: ADR 0003; why that start, a lapped
-transform and two controls: ADR 0005. Seeds are fixed; bits are not, since the number of
-threads may change over a resumed run. Commands (all resumable with `--resume`; pairs writes what is missing):
+transform and two controls: ADR 0005. Commands (all resumable with `--resume`, a GPU is taken if there is one; pairs writes
+what is missing):
 
     python -m models.pocket.train_autoencoder --out RUN/vae --clips CLIPS --channels 40
     python -m models.pocket.pairs --out RUN/pool --vae RUN/vae --clips CLIPS --shards 48 --count 100
-    python -m models.pocket.train_diffusion --out RUN/v2 --pool RUN/pool --bfloat16 --lr 7e-4
+    python -m models.pocket.train_diffusion --out RUN/v1 --pool RUN/pool --bfloat16 --stop-at 1350
+    python -m models.pocket.export --run RUN/v1 --vae RUN/vae --out RUN/v1-weights
+    python -m models.pocket.train_diffusion --out RUN/v2 --pool RUN/pool --start-from RUN/v1-weights --bfloat16 --lr 7e-4 --steps {step}
     python -m models.pocket.export --run RUN/v2 --vae RUN/vae --out models/pocket/weights
+
+They lead to weights of this kind, not to these: the shares, the weights of objects and the learning rate changed on the
+way as told above, v1 was trained by the code of its time (git 72f643e), and the number of threads may change over a
+resumed run. From one state on, seeds and threads decide every bit.
 
 To go on from the shipped weights: `train_diffusion --start-from models/pocket/weights` (its pool may be drawn with the
 shipped `vae`, whose encoder never moved).

@@ -22,7 +22,7 @@ import torch
 from models.pocket.autoencoder import BlockAutoencoder
 from models.pocket.batches import ALONE, STEERINGS
 from models.pocket.card import model_card
-from models.pocket.checkpoint import load_average
+from models.pocket.checkpoint import STATE_FILE, load_average
 from models.pocket.networks import CONTROLS, build_networks, build_scheduler
 from models.pocket.vocabulary import write_tokenizer
 
@@ -105,7 +105,7 @@ def main() -> None:
     """Parse the command line and export."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="folder of train_diffusion's state")
-    parser.add_argument("--vae", type=Path, required=True)
+    parser.add_argument("--vae", type=Path, required=True, help="folder of train_autoencoder, or of shipped weights")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
         "--alone", type=_pair, nargs="*", default=[], metavar="STEERING=RUN", help="states of train_diffusion --alone"
@@ -117,7 +117,8 @@ def main() -> None:
         folder = Path(scratch)
         (step, seconds), alone = write_folder(args.run, args.vae, folder, dict(args.alone))
         size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        (folder / "README.md").write_text(model_card(step, seconds, size, figures, alone), encoding="utf-8")
+        trained = load_average(args.vae)[1:] if (args.vae / STATE_FILE).exists() else None
+        (folder / "README.md").write_text(model_card(step, seconds, size, figures, alone, trained), encoding="utf-8")
         publish(folder, args.out)
     print(json.dumps({"out": str(args.out), "step": step, "seconds": round(seconds), "bytes": size}))
 

@@ -25,9 +25,11 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from models.conditions import soft_edges
+from models.metrics import psnr
 from models.pocket.autoencoder import BlockAutoencoder
 from models.pocket.networks import BASE_CONTROLS, CONTROLS, blocks, steered
 from models.pocket.styles import STYLES, apply_style, style_prompt
+from models.schedule import kept_steps
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -121,16 +123,33 @@ def restyle(
     noise = torch.randn(source[:1].shape, generator=random).expand_as(source)
     scheduler = pocket.scheduler
     scheduler.set_timesteps(settings.steps)
-    first = settings.steps - max(1, round(settings.steps * settings.strength))
+    first = settings.steps - kept_steps(settings.steps, settings.strength)
     timesteps = scheduler.timesteps[first:]
     latents = noise if first == 0 else scheduler.add_noise(source, noise, timesteps[:1].expand(count))
     for t in timesteps:
-        x0 = steered(pocket.unet, pocket.controlnets, latents, t, hidden, controls)
-        if settings.guidance_scale != 1.0:
-            free = steered(pocket.unet, pocket.controlnets, latents, t, plain, controls)
-            x0 = free + settings.guidance_scale * (x0 - free)
+        x0 = predicted(pocket, latents, t, (hidden, plain), controls, settings.guidance_scale)
         latents = scheduler.step(x0, t, latents).prev_sample
     return pocket.decode(latents)
+
+
+@torch.no_grad()
+def predicted(
+    pocket: Pocket,
+    latents_NChw: Tensor,
+    timestep: Tensor,
+    texts: tuple[Tensor, Tensor],
+    controls: Mapping[str, Tensor],
+    guidance_scale: float,
+) -> Tensor:
+    """The clean latents (N, C, h, w), guided as `Backbone.predict` does it; texts: wanted and empty, (N, L, D)."""
+    wanted, plain = texts
+    x0 = steered(pocket.unet, pocket.controlnets, latents_NChw, timestep, wanted, controls)
+    if guidance_scale == 1.0:
+        return x0
+    # A look is a wish, as words are: the unguided half must not know it.
+    known = {n: c for n, c in controls.items() if not pocket.controlnets[n].config.get("global_pool_conditions")}
+    free = steered(pocket.unet, pocket.controlnets, latents_NChw, timestep, plain, known)
+    return free + guidance_scale * (x0 - free)
 
 
 def read_frames(clip: Path, indices: list[int], long_side: int = 256) -> NDArray[np.uint8]:
@@ -147,12 +166,6 @@ def read_frames(clip: Path, indices: list[int], long_side: int = 256) -> NDArray
             chosen.append(cv2.cvtColor(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB))
     reader.release()
     return np.asarray(np.stack(chosen), dtype=np.uint8)
-
-
-def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio in dB of two uint8 arrays."""
-    error = float(np.mean((a.astype(np.float32) - b.astype(np.float32)) ** 2))
-    return float(10 * np.log10(255.0**2 / max(error, 1e-9)))
 
 
 def main() -> None:

@@ -10,13 +10,22 @@ import torch
 from safetensors import safe_open
 from transformers import CLIPTokenizer
 
+from configs.job import ModelConfig
+from configs.presets import load_preset
+from models.attention import Layout
+from models.backbone import load
+from models.conditions import soft_edges
 from models.judge import Judge, Verdict
+from models.metrics import psnr
+from models.pocket import sample
 from models.pocket.autoencoder import BlockAutoencoder, fit_blocks, settle_latents
+from models.pocket.card import model_card
 from models.pocket.networks import BASE_CONTROLS, CONTROLS, LATENT_CHANNELS, blocks
-from models.pocket.sample import WEIGHTS, Pocket, Settings, psnr, restyle
+from models.pocket.sample import WEIGHTS, Pocket, Settings, predicted, restyle
 from models.pocket.scenes import render_clip
 from models.pocket.styles import apply_style, style_prompt
 from models.pocket.vocabulary import words, write_tokenizer
+from models.schedule import kept_steps
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +183,52 @@ def test_words_choose_the_style(pocket: Pocket, name: str) -> None:
     assert wanted > psnr(got, apply_style("neon", frames[0])[None]) + 3
 
 
+@pytest.mark.parametrize("guidance_scale", [1.0, 2.5])
+def test_one_step_is_the_products(pocket: Pocket, guidance_scale: float) -> None:
+    """Also above guidance 1, where the unguided half knows no reference."""
+    folders = (*BASE_CONTROLS, "controlnet_reference")
+    kinds = [{"kind": CONTROLS[folder][0], "model": folder} for folder in folders]
+    preset = load_preset("pocket")["model"]
+    backbone = load(ModelConfig.model_validate({**preset, "controls": kinds}), "cpu")
+    frames = render_clip(11, 1, 64, 96).frames_FHWC
+    latents = pocket.encode(frames)
+    edges = blocks(torch.from_numpy(soft_edges(frames)))
+    controls = dict(zip(folders, (latents, edges, latents.flip(-1)), strict=True))
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
+    texts = backbone.embed("a cat, oil painting", "")
+    layout = Layout((0,), torch.zeros(1, 1, dtype=torch.int64), slice(0, 1))
+    theirs = backbone.predict(noise, 500, texts, list(controls.values()), [1.0] * 3, layout, guidance_scale)
+    ours = predicted(pocket, noise, torch.tensor(500), (texts.cond[None], texts.uncond[None]), controls, guidance_scale)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_half_a_step_is_rounded_as_the_product_rounds_it(pocket: Pocket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of five steps is three, not two."""
+    seen: list[int] = []
+
+    def counted(_: Pocket, latents: torch.Tensor, *rest: object) -> torch.Tensor:
+        seen.append(len(rest))
+        return latents
+
+    monkeypatch.setattr(sample, "predicted", counted)
+    restyle(pocket, render_clip(12, 1, 64, 64).frames_FHWC, "a cat", Settings(steps=5, strength=0.5))
+    assert len(seen) == kept_steps(5, 0.5) == 3
+
+
 def test_restyle_is_deterministic(pocket: Pocket) -> None:
     """Same seed, same bytes."""
     frames = render_clip(12, 1, 64, 64).frames_FHWC
     first, second = (restyle(pocket, frames, "a cat, oil painting", Settings(steps=2)) for _ in range(2))
     assert np.array_equal(first, second)
+
+
+def test_the_shipped_card_is_what_the_export_writes() -> None:
+    """Words are mended in the code that writes them; its figures are those of the shipped checkpoint."""
+    card = (WEIGHTS / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in card.split("## Figures")[1].splitlines() if line.startswith("| ")]
+    names, *rows = (line.strip("| ").split(" | ") for line in lines)
+    figures = [{"clip": row[0], "psnr_db": dict(zip(names[1:], map(float, row[1:]), strict=True))} for row in rows]
+    shipped = {"step": 13_800, "seconds": 161 * 60, "size": 37_500_000, "alone": {"depth": (4000, 38 * 60)}}
+    assert model_card(figures=figures, autoencoder=None, **shipped) == card
+    known = model_card(figures=figures, autoencoder=(3000, 90.0), **shipped)
+    assert "Autoencoder: 3000 steps of 12 crops of 96 px in 2 minutes" in known
