@@ -62,8 +62,12 @@ def _parts(text: str) -> tuple[str, str] | None:
     if not there:
         return ("file", text)  # `C:\\x` and `file:x` as well: names below the working folder, for that is how they open
     if scheme == "file":
-        path = urlsplit(text).path
-        return ("file", path) if rest.startswith("/") and ".." not in _decoded(path).split("/") else None
+        path = urlsplit(
+            text
+        ).path  # percent-encoded it is one path to who reads a source, another to who writes a result
+        return (
+            ("file", path) if rest.startswith("/") and ".." not in path.split("/") and _decoded(path) == path else None
+        )
     if scheme.startswith("http"):
         rest = rest.split("?", 1)[0].split("#", 1)[0]
     parts = [part for part in _decoded(rest.rpartition("@")[2]).replace("\\", "/").split("/") if part]

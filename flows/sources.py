@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from configs.addresses import file_of
 from configs.errors import UnreadableVideo
 
 DEMO = "demo"
@@ -59,8 +60,8 @@ class Stamp:
 def stamp_of(uri: str) -> Stamp | None:
     """The stamp of a file or object; None when it cannot be had. Reads nothing of its content."""
     try:
-        if not is_url(uri) or uri.startswith("file://"):
-            seen = os.stat(uri.removeprefix("file://"))
+        if (local := file_of(uri)) is not None:
+            seen = os.stat(local)
             # ctime too: programs set the mtime as they like, never the ctime
             mark = f"{seen.st_dev}:{seen.st_ino}:{seen.st_mtime_ns}:{seen.st_ctime_ns}"
             return Stamp(seen.st_size, mark, max(seen.st_mtime, seen.st_ctime))
@@ -147,8 +148,8 @@ def _expand_path(text: str) -> Iterator[Source]:
 def _expand_url(text: str) -> Iterator[Source]:
     import fsspec
 
-    if urlsplit(text).scheme == "file":
-        yield from _expand_path(urlsplit(text).path)
+    if (local := file_of(text)) is not None:
+        yield from _expand_path(str(local))
         return
     if urlsplit(text).scheme in ("http", "https") and _names_a_video(text):
         yield Source(text)  # to ask whether it is a folder would fetch all of it, and `?` of a query is no pattern

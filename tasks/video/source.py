@@ -21,6 +21,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from fsspec.callbacks import Callback
 
+from configs.addresses import file_of
 from configs.errors import UnreadableVideo, UnsupportedVideo, VideoTooLarge
 from configs.job import InputConfig
 from tasks.store.patience import patiently
@@ -39,8 +40,8 @@ def local_copy(uri: str, max_bytes: int | None = None) -> Iterator[Path]:
     `fs.open` would cost a HEAD and many ranged GETs (design/video.md 2.8). The file goes to the disk as it comes, never
     into memory. Raises UnreadableVideo, and VideoTooLarge before more than `max_bytes` are fetched.
     """
-    if "://" not in uri or uri.startswith("file://"):
-        path = Path(uri.removeprefix("file://"))
+    if (local := file_of(uri)) is not None:
+        path = local
         if max_bytes is not None and path.is_file():
             _Fetched(uri, max_bytes).set_size(path.stat().st_size)
         yield path

@@ -66,6 +66,7 @@ def test_what_lies_below_a_root_is_inside(root: Path, text: str) -> None:
         "file:///etc/passwd",
         "file://{root}/../outside/c.mp4",
         "file://{root}/%2e%2e/outside/c.mp4",
+        "file://{root}/%61.mp4",
         "file://elsewhere{root}/a.mp4",
         "local://{root}/a.mp4",
         "C:\\clips\\a.mp4",

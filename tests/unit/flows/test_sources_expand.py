@@ -16,6 +16,7 @@ from flows.library.plan import _Sidecars
 from flows.library.room import working_bytes
 from flows.sources import Source, expand, stamp_of
 from tasks.failure import classify
+from tasks.video.source import local_copy
 
 
 @pytest.fixture
@@ -81,6 +82,12 @@ def test_an_unknown_protocol_is_an_entry_with_an_error() -> None:
 
 def test_file_urls_are_paths(library: Path) -> None:
     assert [s.uri for s in expand([f"file://{library}/b.mp4"])] == [str(library / "b.mp4")]
+    odd = library / "50% of a ä#1?.mp4"
+    odd.write_bytes(b"x")
+    assert [s.uri for s in expand([odd.as_uri()])] == [str(odd)]
+    assert stamp_of(odd.as_uri()) == stamp_of(str(odd)) is not None
+    with local_copy(odd.as_uri()) as path:
+        assert path == odd
 
 
 @pytest.mark.parametrize("text", ["~nosuchuser/x.mp4", "x" * 5000, "http://[bad/x", "\0.mp4"])
