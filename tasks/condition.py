@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from configs.job import ControlConfig
+from models.conditions import depth_maps
 from tasks.borrow import borrowed
 from tasks.ref import Ref
 from tasks.run import Progress, Run
@@ -24,20 +26,25 @@ def condition_key(run: Run, shot: Shot) -> StageKey:
     params = {
         **shot.as_params(),
         "controls": [
-            {**c.model_dump(exclude={"scale", "path"}), "files": _digest_of(c.path)} for c in run.job.controls
+            {**c.model_dump(exclude={"scale", "path"}), "files": _digest_of(c, shot)} for c in run.job.controls
         ],
     }
     model = run.engines.facts(run.job.model)
     return stage_key("condition", VERSION, params, {"model": model.digest}, [shot.decoded.as_input()], model.numerics)
 
 
-def _digest_of(path: str | None) -> str | None:
-    """What a control's own files hold, so that other depth maps under the same name are noticed."""
-    if path is None:
+def _digest_of(control: ControlConfig, shot: Shot) -> str | None:
+    """What a control's own files hold for this shot, so that other depth maps under the same name are noticed."""
+    if control.path is None:
         return None
-    place = Path(path).expanduser()
+    files: list[Path] = []  # no other kind reads any
+    if control.kind == "reference-latents":
+        files = [Path(control.path).expanduser()]
+    elif control.kind in ("depth", "depth-blocks"):
+        maps, first = depth_maps(control.path), shot.index.first
+        files = [maps[n] for n in range(first + shot.first, first + shot.stop) if n in maps]
     whole = hashlib.sha256()
-    for file in [place] if place.is_file() else sorted(place.glob("*.png")):
+    for file in files:
         whole.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     return whole.hexdigest()
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from configs.errors import ConfigError
@@ -55,6 +57,24 @@ def test_only_the_windows_of_that_shot_run_again(restyle: Restyle, change: dict[
     (name,) = change
     page = Path(second.output.report).read_text()
     assert f"Shot 2 has its own {name}" in page
+
+
+def test_another_depth_map_is_another_condition_of_its_shot_only(restyle: Restyle, tmp_path: Path) -> None:
+    """Of the whole folder only the maps of a shot are read for it, also where the job takes a range of frames."""
+    maps = tmp_path / "maps"
+    maps.mkdir()
+    for frame in range(2, sum(LENGTHS)):
+        cv2.imwrite(str(maps / f"{frame:04d}.png"), np.full((48, 64), 9 * frame, np.uint8))
+    job = {
+        "model": {"path": "dry", "controls": [{"kind": "depth"}]},
+        "depth": str(maps),
+        "input": {"frames": [2, sum(LENGTHS)]},
+    }
+    restyle(**job)
+    cv2.imwrite(str(maps / f"{LENGTHS[0]:04d}.png"), np.zeros((48, 64), np.uint8))  # the first frame of shot 2
+    (maps / "9999.png").write_bytes(b"of no frame")
+    again = restyle(**job)
+    assert computed(again) == ["condition (shot 2)", "denoise (shot 2)", "encode", "evaluate", "report"]
 
 
 def test_a_shot_that_says_what_the_job_says_is_the_job(restyle: Restyle) -> None:
