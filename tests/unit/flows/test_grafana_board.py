@@ -111,6 +111,16 @@ def test_silence_and_a_night_with_some_dead_videos_are_judged_rightly() -> None:
     assert set(get_args(Status)) - {"completed", "reused", "partial"} == {"failed", "interrupted"}
 
 
+def test_what_alerts_ask_for_is_there_before_it_happens() -> None:
+    """`increase` of a series that first appears with its first count is 0: the first bug would wake nobody."""
+    shown = {(s.name, *s.labels.values()): s.value for m in Telemetry().registry.collect() for s in m.samples}
+    assert shown["steadyframe_dead_letters_total", "bug"] == 0
+    assert shown["steadyframe_videos_total", "failed", "poison"] == 0
+    assert shown["steadyframe_window_steps_total", "denoise"] == 0
+    assert shown["steadyframe_recoveries_total", "denoise"] == 0
+    assert not [name for name, *_ in shown if "job_ended" in name], "its absence is what the alert about silence sees"
+
+
 def test_the_parser_sees_what_is_wrong() -> None:
     asked = dict(series_and_labels('sum by (stage) (rate(steadyframe_nothing_total{end="x"}[5m])) / time()'))
     assert asked == {"steadyframe_nothing_total": {"end", "stage"}}

@@ -276,18 +276,6 @@ def test_a_file_that_cannot_be_written_is_told_of_twice_and_not_every_quarter_of
     assert len([row for row in caplog.records if "STEADYFRAME_METRICS_FILE" in row.getMessage()]) == 2
 
 
-def test_what_alerts_ask_for_is_there_before_it_happens(tmp_path: Path) -> None:
-    """`increase` of a series that first appears with its first count is 0: the first bug would wake nobody."""
-    path = tmp_path / "steadyframe.prom"
-    Ledger(Telemetry().registry).write(path)
-    found = families(path)
-    assert found["steadyframe_dead_letters_total{failure=bug}"] == 0
-    assert found["steadyframe_videos_total{end=failed,failure=poison}"] == 0
-    assert found["steadyframe_window_steps_total{stage=denoise}"] == 0
-    assert found["steadyframe_recoveries_total{stage=denoise}"] == 0
-    assert not [name for name in found if "job_ended" in name], "its absence is what the alert about silence goes by"
-
-
 def test_a_taken_port_is_a_warning(figures: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
