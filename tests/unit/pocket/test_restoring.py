@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -22,7 +23,10 @@ from tests.small_clips import write_clip
 
 
 def test_a_spoilt_frame_of_512_pixels_comes_nearer_to_the_original(tmp_path: Path) -> None:
-    clean = render_clip(70_001, 1, 288, 512).frames_FHWC
+    """Its surfaces have a fine grain, as those of real clips do: brought down to 256 pixels it lost 0.9 dB, not won."""
+    scene = render_clip(70_001, 1, 288, 512).frames_FHWC
+    grain = cv2.GaussianBlur(np.random.default_rng(0).normal(size=scene[0].shape), (0, 0), 1.2)
+    clean = np.clip(scene + 12 / grain.std() * grain, 0, 255).round().astype(np.uint8)
     bad = spoilt(clean, 0)
     write_exactly(tmp_path / "bad.mkv", bad)
     sets = ("window.size=1", "attention.pattern=0", "deflicker.enabled=false")
