@@ -267,7 +267,9 @@ def test_a_sidecar_keeps_to_what_the_caller_allows(library: Library) -> None:
         if job.reference:
             raise ConfigError("reference: outside of the roots")
 
-    (library.folder / "in" / "a.mp4.yaml").write_text("reference: /etc/shadow.png\n")
+    (library.folder / "in" / "a.mp4.yaml").write_text(
+        "reference: /etc/shadow.png\nmodel: {controls: [{kind: reference-latents}]}\n"
+    )
     result = library.run(check=check)
     assert [(Path(e.source).name, e.message) for e in result.errors] == [("a.mp4", "reference: outside of the roots")]
     assert library.names == ["c.mp4"]
