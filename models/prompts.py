@@ -39,34 +39,38 @@ def embed_prompt(
     A text over the length is cut, as every Stable Diffusion tool does; of a template the prompt's own tokens are cut,
     or a style, whose words stand last, would be lost to a prompt of eight rare words.
     """
-    tokens, note = _tokens(tokenizer, prompt, template)
-    negative, _ = _tokens(tokenizer, negative_prompt, PLAIN)
+    ids, length, note = _tokens(tokenizer, prompt, template)
+    negative, negative_length, _ = _tokens(tokenizer, negative_prompt, PLAIN)
     return PromptEmbeds(
-        cond=_embed(text_encoder, tokens, device),
-        uncond=_embed(text_encoder, negative, device),
+        cond=_embed(text_encoder, ids, length, device),
+        uncond=_embed(text_encoder, negative, negative_length, device),
         notes=(note,) if note else (),
     )
 
 
-def _tokens(tokenizer: Any, prompt: str, template: str) -> tuple[Any, str]:
-    """`input_ids` and `attention_mask`, each [1, tokens], and what to say when the prompt was cut ('' when not)."""
-    text, most = filled(template, prompt), tokenizer.model_max_length
-    tokens = tokenizer(text, padding="max_length", max_length=most, truncation=True, return_tensors="pt")
-    length = len(tokenizer(text, verbose=False).input_ids)
-    if length <= most:
-        return tokens, ""
-    behind = tokenizer(template.partition(PLAIN)[2], add_special_tokens=False, verbose=False).input_ids[: most - 2]
-    end = most - 1 - len(behind)  # what was cut is full: its last token is the end mark
-    tokens.input_ids[0, end:-1] = torch.tensor(behind, dtype=tokens.input_ids.dtype)
-    seen = tokenizer.decode(tokens.input_ids[0, :end], skip_special_tokens=True).strip()
+def _tokens(tokenizer: Any, prompt: str, template: str) -> tuple[list[int], int, str]:
+    """Ids of the model's whole length, how many of them are no padding, and what to say when the prompt was cut.
+
+    Cut and padded here: the tokenizer keeps what it was last asked for of both, and the lanes of a process share it. A
+    lane that asked for none once took the padding from another's prompt, and a shot's windows had two looks.
+    """
+    most, end = tokenizer.model_max_length, tokenizer.eos_token_id
+    ids = list(tokenizer(filled(template, prompt), verbose=False).input_ids)
+    if len(ids) <= most:
+        return ids + [tokenizer.pad_token_id] * (most - len(ids)), len(ids), ""
+    length, behind = len(ids), template.partition(PLAIN)[2]
+    tail = list(tokenizer(behind, add_special_tokens=False, verbose=False).input_ids)[: most - 2]
+    ids = ids[: most - 1 - len(tail)]
+    seen = tokenizer.decode(ids, skip_special_tokens=True).strip()
     shown = seen if len(seen) <= _SHOWN else f"... {seen[-_SHOWN:]}"
-    return tokens, f"the prompt is cut after {shown!r}: it is {length} tokens long, this model reads {most}; shorten it"
+    note = f"the prompt is cut after {shown!r}: it is {length} tokens long, this model reads {most}; shorten it"
+    return [*ids, *tail, end], most, note
 
 
 @torch.no_grad()
-def _embed(text_encoder: Any, tokens: Any, device: Device) -> Tensor:
+def _embed(text_encoder: Any, ids: list[int], length: int, device: Device) -> Tensor:
     # Some text encoders (Stable Diffusion 2's OpenCLIP) want the padding masked, and say so in their config.
     masked = bool(getattr(text_encoder.config, "use_attention_mask", False))
-    mask = tokens.attention_mask.to(device) if masked else None
-    hidden: Tensor = text_encoder(tokens.input_ids.to(device), attention_mask=mask)[0]
+    mask = (torch.arange(len(ids), device=device) < length).long()[None] if masked else None
+    hidden: Tensor = text_encoder(torch.tensor([ids], device=device), attention_mask=mask)[0]
     return hidden[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,6 +51,18 @@ def as_ever(tokenizer: Any, text: str) -> list[int]:
 def test_a_prompt_that_fits_keeps_its_ids_and_needs_no_word(tokenizer: Any, style: str | None, prompt: str) -> None:
     template = template_of(style)
     assert ids(tokenizer, prompt, template) == (as_ever(tokenizer, filled(template, prompt)), ())
+
+
+def test_lanes_that_share_a_tokenizer_leave_each_other_alone(tokenizer: Any, request: pytest.FixtureRequest) -> None:
+    """It remembers how it was last asked to pad and cut: lanes that asked differently had two looks in one shot."""
+    interval = sys.getswitchinterval()
+    request.addfinalizer(lambda: sys.setswitchinterval(interval))
+    sys.setswitchinterval(1e-6)
+    prompts = ["a dog on a street", f"{RARE} {RARE}"] * 300
+    alone = {prompt: ids(tokenizer, prompt, template_of("oil")) for prompt in set(prompts)}
+    with ThreadPoolExecutor(4) as lanes:
+        together = list(lanes.map(lambda prompt: ids(tokenizer, prompt, template_of("oil")), prompts))
+    assert together == [alone[prompt] for prompt in prompts]
 
 
 @pytest.mark.parametrize("template", [template_of(style) for style in list_styles()] + ["pixels: {prompt} in 8 bit"])
