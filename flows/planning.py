@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from configs.job import ModelConfig, RestyleJob
     from tasks.correspond_forecast import PairForecast
     from tasks.engine.pool import EnginePool, ModelFacts
-    from tasks.forecast import Forecast
+    from tasks.foreseen import Forecast
     from tasks.history import History
     from tasks.store import Store
     from tasks.video.facts import ClipFacts, ClipIndex
@@ -50,7 +50,7 @@ class VideoPlan:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
-        from tasks.forecast import rows
+        from tasks.foreseen import rows
 
         low, high = self.forecast.range
         foreseen = {

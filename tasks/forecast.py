@@ -6,7 +6,6 @@ looks them up; reads no frame, loads no weights.
 
 from __future__ import annotations
 
-import datetime as dt
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,20 +25,19 @@ from tasks.denoise import denoise_key
 from tasks.encode import encode_key
 from tasks.engine.pool import EnginePool
 from tasks.evaluate import evaluate_key, judged_style
+from tasks.foreseen import Forecast, StageForecast
 from tasks.history import History
 from tasks.invert import invert_key
 from tasks.matcher import device_of
 from tasks.probe import probe_key
-from tasks.purse import DEVICE_STAGES, Cost
 from tasks.ref import Ref
 from tasks.report_stage import report_key
 from tasks.run import Run
-from tasks.shot import Shot
+from tasks.shot import Shot, part_of
 from tasks.store import StageKey, Store
 from tasks.store.steps import StepLog
 from tasks.video.facts import ClipFacts, ClipIndex
 from tasks.video.frames import working_size
-from tasks.words import duration, size
 from tasks.work import Clip, Work, work_of
 
 # seconds per unit of `tasks.work` on one CPU core with pocket, and bytes per pixel, until a job here has told better
@@ -56,67 +54,6 @@ _THUMB: Mapping[str, tuple[float, float]] = MappingProxyType(
     }
 )
 _MODEL_STAGES = ("condition", "invert", "denoise")
-
-
-@dataclass(frozen=True)
-class StageForecast:
-    """One stage of one part of a video. `status` is `reused` where its artifact stands; then it takes nothing.
-
-    `low` and `high` are where the seconds of similar work lay; `basis` says what was learnt from.
-    """
-
-    stage: str
-    part: str
-    status: Literal["computed", "reused"]
-    seconds: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
-    bytes: int = 0
-    devices: int = 1
-    basis: str = ""
-
-    @property
-    def cost(self) -> Cost:
-        """What it takes from a budget."""
-        return Cost(self.seconds * self.devices if self.stage in DEVICE_STAGES else 0.0, self.bytes)
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What one video takes. `opening` seconds until the workers are there; they are in `seconds`, in no stage."""
-
-    stages: tuple[StageForecast, ...]
-    opening: float = 0.0
-    basis: str = ""
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of all stages one after the other, workers opened."""
-        return sum(stage.seconds for stage in self.stages) + self.opening
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """(low, high) seconds: as if every stage were as quick, or as slow, as similar work has been."""
-        lows, highs = (stage.low for stage in self.stages), (stage.high for stage in self.stages)
-        return sum(lows) + self.opening, sum(highs) + self.opening
-
-    @property
-    def bytes(self) -> int:
-        """Bytes that stay in the store."""
-        return sum(stage.bytes for stage in self.stages)
-
-    @property
-    def gpu_seconds(self) -> float:
-        """Device-seconds, as a budget counts them."""
-        return sum(stage.cost.gpu_seconds for stage in self.stages)
-
-    def of(self, *stages: str, part: str | None = None) -> Cost:
-        """The cost of some stages, of one part or of all."""
-        chosen = (s for s in self.stages if s.stage in stages and part in (None, s.part))
-        return sum((stage.cost for stage in chosen), Cost())
-
-
-NOTHING_FORESEEN = Forecast(())
 
 
 @dataclass
@@ -190,7 +127,7 @@ def forecast_video(
     arms: dict[str, list[dict[str, Any]]] = {}
     for arm in ("", *job.report.arms):
         armed = arm_job(job, arm) if arm else job
-        arms[arm or "result"] = [_shot(seen, armed, shot, _part(shot, shots, arm), index is not None) for shot in shots]
+        arms[arm or "result"] = [_shot(seen, armed, shot, part_of(shot, shots, arm), index is not None) for shot in shots]
     encoded = seen.add("encode", "", encode_key(job, decoded, arms["result"]))
     measured = seen.add("evaluate", "", evaluate_key(judged_style(job, len(shots)), arms, shots[0]))
     seen.add("report", "", report_key(job, encoded, measured))
@@ -256,10 +193,6 @@ def _pairs(seen: _Foreseen, job: RestyleJob, shot: Shot, part: str, decoded: boo
     return {"stage": "correspond", "key": key.key}
 
 
-def _part(shot: Shot, shots: Sequence[Shot], arm: str) -> str:
-    return " · ".join(x for x in (f"shot {shot.number + 1}" if len(shots) > 1 else "", arm) if x)
-
-
 def _one_shot(job: RestyleJob, facts: ClipFacts) -> ClipIndex:
     """The clip as far as its header tells: the frames that the job asks for, in one shot."""
     first, last = job.input.frames or (0, facts.frames)
@@ -271,37 +204,4 @@ def _one_shot(job: RestyleJob, facts: ClipFacts) -> ClipIndex:
         keys=(),
         shots=((0, frames),),
         digests=("",) * frames,
-    )
-
-
-def rows(forecast: Forecast) -> list[dict[str, Any]]:
-    """One row per stage and their sum, for tables."""
-    listed = [
-        {
-            "stage": f"{s.stage} ({s.part})" if s.part else s.stage,
-            "status": s.status,
-            "seconds": round(s.seconds, 2),
-            "from": round(s.low, 2),
-            "to": round(s.high, 2),
-            "bytes": s.bytes,
-            "basis": s.basis,
-        }
-        for s in forecast.stages
-    ]
-    low, high = forecast.range
-    total = {"stage": "all", "status": "", "seconds": round(forecast.seconds, 2), "from": round(low, 2)}
-    return [*listed, {**total, "to": round(high, 2), "bytes": forecast.bytes, "basis": forecast.basis}]
-
-
-def in_words(forecast: Forecast, now: dt.datetime | None = None) -> str:
-    """One line: how long, from when to when, how much is written, and what that rests on."""
-    fresh = sum(stage.status == "computed" for stage in forecast.stages)
-    if not fresh:
-        return f"forecast: {forecast.basis}"
-    low, high = forecast.range
-    ends = (now or dt.datetime.now()) + dt.timedelta(seconds=forecast.seconds)
-    there = len(forecast.stages) - fresh
-    return (
-        f"forecast: about {duration(forecast.seconds)} ({duration(low)} to {duration(high)}), done at {ends:%H:%M}, "
-        f"{size(forecast.bytes)} written{f', {there} stages are in the store' if there else ''}; {forecast.basis}"
     )

@@ -18,7 +18,8 @@ from tasks.denoise import Denoised, denoise, digest_over
 from tasks.encode import encode
 from tasks.evaluate import evaluate, metrics_of
 from tasks.figures import with_arms
-from tasks.forecast import NOTHING_FORESEEN, Forecast, forecast_video, in_words, rows
+from tasks.forecast import forecast_video
+from tasks.foreseen import NOTHING_FORESEEN, Forecast, in_words, rows
 from tasks.gate import reasons
 from tasks.handover import place_output, place_report
 from tasks.history import History
@@ -31,7 +32,7 @@ from tasks.report_stage import Told, report
 from tasks.results import ResultFolder
 from tasks.run import Progress, Run, VideoOutput, VideoResult, WindowSteps
 from tasks.rungs import rung_in_words
-from tasks.shot import Shot
+from tasks.shot import Shot, part_of
 from tasks.video.facts import ClipFacts, ClipIndex
 from tasks.video.frames import working_size
 from tasks.video.source import local_copy
@@ -179,11 +180,6 @@ def _on_some_rung(run: Run, staged: Do, shot: Shot, part: str) -> Denoised:
             text = f"{full}; trying again with less memory ({rung_in_words(lower.model_dump())})"
             run.observe(Progress(run.source, "denoise", message=text, level="warning", event="oom"))
             model = lower
-
-
-def part_of(shot: Shot, shots: Sequence[Shot], arm: str) -> str:
-    """What stages call a shot of an arm: 'shot 2 · control'; '' for the only shot of the result."""
-    return " · ".join(x for x in (f"shot {shot.number + 1}" if len(shots) > 1 else "", arm) if x)
 
 
 def _render_shot(run: Run, staged: Do, shot: Shot, part: str) -> Denoised:

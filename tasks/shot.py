@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,3 +54,8 @@ class Shot:
     def as_params(self) -> dict[str, object]:
         """What identifies it inside a stage key."""
         return {"shot": [self.first, self.stop], "size": list(self.size), "window": self.window_size}
+
+
+def part_of(shot: Shot, shots: Sequence[Shot], arm: str) -> str:
+    """What stages call a shot of an arm: 'shot 2 · control'; '' for the only shot of the result."""
+    return " · ".join(x for x in (f"shot {shot.number + 1}" if len(shots) > 1 else "", arm) if x)

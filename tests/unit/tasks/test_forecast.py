@@ -15,7 +15,8 @@ from flows.records import write_result, write_took
 from flows.result import JobResult
 from tasks.decode import decode, index_of
 from tasks.engine.pool import EnginePool
-from tasks.forecast import Forecast, forecast_video, in_words, rows
+from tasks.forecast import forecast_video
+from tasks.foreseen import Forecast, in_words, rows
 from tasks.history import JOBS, History
 from tasks.pipeline import restyle_video
 from tasks.probe import facts_of, probe
