@@ -7,7 +7,7 @@ looks them up; reads no frame, loads no weights.
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -127,7 +127,8 @@ def forecast_video(
     arms: dict[str, list[dict[str, Any]]] = {}
     for arm in ("", *job.report.arms):
         armed = arm_job(job, arm) if arm else job
-        arms[arm or "result"] = [_shot(seen, armed, shot, part_of(shot, shots, arm), index is not None) for shot in shots]
+        named = [(shot, part_of(shot, shots, arm)) for shot in shots]
+        arms[arm or "result"] = [_shot(seen, armed, shot, part, index is not None) for shot, part in named]
     encoded = seen.add("encode", "", encode_key(job, decoded, arms["result"]))
     measured = seen.add("evaluate", "", evaluate_key(judged_style(job, len(shots)), arms, shots[0]))
     seen.add("report", "", report_key(job, encoded, measured))
