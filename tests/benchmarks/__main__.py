@@ -28,6 +28,7 @@ from tests.benchmarks import (
     filter_memory,
     flicker,
     forecast_error,
+    guides,
     library_memory,
     memory_slope,
     nnf,
@@ -125,6 +126,11 @@ SECTIONS: Mapping[str, Section] = MappingProxyType(
             "Correspondence: PatchMatch against optical flow",
             "python -m tests.benchmarks.correspondence",
             lambda quick: correspondence.section(*((1, 0, 5) if quick else (6, 3, 9))),
+        ),
+        "guides": Section(
+            "Grain and flickering light in the guide",
+            "python -m tests.benchmarks.guides",
+            lambda quick: guides.section(*((1, 0, 5) if quick else (4, 4, 9))),
         ),
         "conventions": Section(
             "Pixel-MSE by convention",
