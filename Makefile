@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-unit test-actors test-parts lint bench chaos install clean
+.PHONY: demo test test-unit test-actors test-parts test-chaos lint bench chaos install clean
 
 install: $(STAMP)
 
@@ -21,10 +21,11 @@ demo: install      ## render a clip, restyle it, say where it is
 	$(BIN)/steadyframe demo
 
 test: install      ## lint, types, layers, every test: three at a time, one waits while another computes
-	$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint test-parts test-unit test-actors
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint test-parts test-unit test-actors test-chaos
 
 UNIT := unit oracles gpu
 ACTORS := ui ray
+CHAOS := chaos fuzz
 
 test-unit: install ## the science and the stages
 	$(BIN)/pytest $(addprefix tests/,$(UNIT))
@@ -32,8 +33,11 @@ test-unit: install ## the science and the stages
 test-actors: install ## the browser, Ray
 	$(BIN)/pytest $(addprefix tests/,$(ACTORS))
 
-test-parts: install ## servers, stores, schedules, and what happens when they die
-	$(BIN)/pytest tests $(addprefix --ignore=tests/,$(UNIT) $(ACTORS))
+test-parts: install ## servers, stores, schedules: whatever the others leave
+	$(BIN)/pytest tests $(addprefix --ignore=tests/,$(UNIT) $(ACTORS) $(CHAOS))
+
+test-chaos: install ## what happens when things die, stumble or lie, one seed each
+	$(BIN)/pytest $(addprefix tests/,$(CHAOS))
 
 lint: install      ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
