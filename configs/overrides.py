@@ -62,13 +62,19 @@ def build_job(
 
 
 def strict_job(values: Mapping[str, Any], origins: Mapping[Loc, str] = MappingProxyType({})) -> RestyleJob:
-    """Validate nested keys as a job. Errors: ConfigError, one line per problem."""
+    """Validate nested keys as a job, with the start that they imply. Errors: ConfigError, one line per problem."""
     try:
-        job = RestyleJob.model_validate(dict(values))
+        job = RestyleJob.model_validate({**values, **_implied_start(values, origins)})
     except ValidationError as error:
         raise ConfigError("\n".join(sentences(error, RestyleJob, origins))) from None
     check_job(job, origins)
     return job
+
+
+def _implied_start(values: Mapping[str, Any], origins: Mapping[Loc, str]) -> dict[str, str]:
+    """Who asks for a strength and says nothing of the start, which then is the preset's, means the noised source."""
+    asked, said = (not origins.get((key,), "preset ").startswith("preset ") for key in ("strength", "start"))
+    return {"start": "noised"} if asked and not said and values["strength"] != 1.0 else {}
 
 
 def parse_set(text: str) -> tuple[Loc, Any]:

@@ -222,10 +222,17 @@ def test_an_empty_job_file_changes_nothing(tmp_path: Path) -> None:
     assert build_job("dry", written(tmp_path, "# nothing\n"), (), PROMPT) == build_job("dry", None, (), PROMPT)
 
 
-@pytest.mark.parametrize("sets", [["strength=0.5"], ["strength=0.5", "start=inverted"]])
-def test_strength_where_it_would_do_nothing_is_refused(sets: list[str]) -> None:
-    assert "strength 0.5 needs start=noised" in refusal(sets=sets, flags=PROMPT)
+@pytest.mark.parametrize("start", ["noise", "inverted"])
+def test_strength_where_it_would_do_nothing_is_refused(start: str) -> None:
+    assert "strength 0.5 needs start=noised" in refusal(sets=["strength=0.5", f"start={start}"], flags=PROMPT)
     assert build_job("pocket", None, ["strength=0.5", "start=noised"], PROMPT).strength == 0.5
+
+
+def test_strength_alone_means_the_noised_source(tmp_path: Path) -> None:
+    assert build_job("pocket", None, ["strength=0.5"], PROMPT).start == "noised"
+    assert build_job("pocket", written(tmp_path, "strength: 0.5\n"), (), PROMPT).start == "noised"
+    assert build_job("pocket", None, ["strength=1.0"], PROMPT).start == "noise"
+    assert build_job("restore", None, ["num_inference_steps=4"], PROMPT).start == "noised"
 
 
 def test_trimmed_blending_needs_the_naive_mode() -> None:
