@@ -12,6 +12,8 @@ import pytest
 from tests.chaos.killing import KILLS, Moment, newest_commit, outcome, start, wait_for
 from tests.chaos.ledger import Trial
 
+pytestmark = pytest.mark.timeout(900)  # minutes of waiting for what died, on a busy machine
+
 Open = Callable[[str, int], Trial]
 WINDOWS, STEPS = 6, 8
 

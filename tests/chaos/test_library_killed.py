@@ -23,6 +23,8 @@ from tests.chaos.ledger import Trial
 from tests.chaos.watching import Reader
 from tests.small_clips import write_clip
 
+pytestmark = pytest.mark.timeout(900)  # minutes of waiting for what died, on a busy machine
+
 CLIPS = 3
 
 Open = Callable[[str, int], Trial]

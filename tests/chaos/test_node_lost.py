@@ -14,6 +14,8 @@ from ray.cluster_utils import Cluster
 from tests.chaos.killing import Moment, newest_commit, outcome, start, wait_for
 from tests.chaos.ledger import Trial
 
+pytestmark = pytest.mark.timeout(900)  # minutes of waiting for what died, on a busy machine
+
 STEPS, WINDOWS = 8, 6
 
 Open = Callable[[str, int], Trial]

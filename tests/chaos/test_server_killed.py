@@ -13,12 +13,15 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 
 from tests.chaos.commands import digests, job_file, server, steadyframe, told, until
 from tests.chaos.drive import chaos_job
 from tests.chaos.killing import newest_commit
 from tests.chaos.ledger import Trial
 from tests.chaos.watching import Reader
+
+pytestmark = pytest.mark.timeout(900)  # minutes of waiting for what died, on a busy machine
 
 STEPS, WINDOWS = 8, 6
 SLOW = {"path": "dry", "dry_delay": 0.1}
