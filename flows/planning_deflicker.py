@@ -5,8 +5,7 @@ Headers are read, and what the store has of earlier jobs on the guide; until its
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +78,6 @@ def plan_deflicker(job: DeflickerJob, store: Store, engines: EnginePool) -> Defl
         index.digests if index else None,
         device=device_of(engines),
     )
-    folder = store.blobs.local_path("pairs")
     return DeflickerPlan(
         source=kept.uri if job.source else "",
         guide=guide.uri,
@@ -94,7 +92,7 @@ def plan_deflicker(job: DeflickerJob, store: Store, engines: EnginePool) -> Defl
         keep_matches=job.keep_matches,
         correspondence=found if job.keep_matches else replace(found, bytes=0),
         frame_bytes=_frame_bytes(kept, frames),
-        free=None if folder is None else _free(folder.parents),
+        free=store.blobs.free_bytes(),
     )
 
 
@@ -113,8 +111,3 @@ def _asked(job: DeflickerJob, start: int, stop: int, first: int, window: int) ->
 def _frame_bytes(kept: ClipFacts, frames: int) -> int:
     """Finished frames are kept as PNG, about half of what they are unpacked."""
     return frames * kept.height * kept.width * 3 // 2
-
-
-def _free(folders: Sequence[Any]) -> int:
-    """Bytes left on the disk of the first of these folders that exists: a store that was never used is not there."""
-    return shutil.disk_usage(next(folder for folder in folders if folder.exists())).free

@@ -5,7 +5,6 @@ Probe, decode, correspond are those of a restyle, so what a restyle of the same 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -137,13 +136,12 @@ def check_space(run: Run, shots: Sequence[Shot], asked: Callable[[Shot], Collect
 
     An hour of 1080p takes hundreds of gigabytes, and would take hours to find that out.
     """
-    folder = run.store.blobs.local_path("pairs")
-    if folder is None:
+    free = run.store.blobs.free_bytes()
+    if free is None:
         return
     wanted = ((shot.first, shot.stop, asked(shot)) for shot in shots)
     config, device = run.job.deflicker, device_of(run.engines)
     found = forecast_of(run.store, config, wanted, shots[0].size, shots[0].index.digests, device=device)
-    free = shutil.disk_usage(folder.parent).free
     if found.bytes > free:
         raise ConfigError(
             f"the matches of {found.pairs - found.cached} pairs of frames take about {size(found.bytes)} and the store "

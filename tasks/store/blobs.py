@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -173,6 +174,13 @@ class Blobs:
     def local_path(self, path: str) -> Path | None:
         """Where the object lies on this machine's disk, for readers that want a file; None elsewhere."""
         return self._backend.local_path(checked_path(path))
+
+    def free_bytes(self) -> int | None:
+        """Bytes left on the disk of this machine that the store lies on, used before or not; None where it is elsewhere."""
+        folder = self.local_path("free")
+        if folder is None:
+            return None
+        return shutil.disk_usage(next(parent for parent in folder.parents if parent.exists())).free
 
     def _ask(self, path: str, request: Callable[[], T]) -> T:
         # a store that has never answered is more likely an address typed wrong than one that stumbles
