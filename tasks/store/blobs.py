@@ -176,7 +176,7 @@ class Blobs:
         return self._backend.local_path(checked_path(path))
 
     def free_bytes(self) -> int | None:
-        """Bytes left on the disk of this machine that the store lies on, used before or not; None where it is elsewhere."""
+        """Bytes left on the disk that the store lies on, used before or not; None where that is not of this machine."""
         folder = self.local_path("free")
         if folder is None:
             return None
